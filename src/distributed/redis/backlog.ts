@@ -13,8 +13,8 @@ import { isGroupedLane } from './keys.ts'
 interface Belief {
   /** How much there is; undefined if Redis was not asked. */
   count: number | undefined
-  /** Announcements that were received. */
-  announced: number
+  /** Whether something was announced after Redis was asked last. */
+  isAnnounced: boolean
   /** Whether the count is the answer to a question that was asked after the last announcement. */
   isCurrent: boolean
 }
@@ -44,20 +44,14 @@ export class Backlog {
     return this.#partitions.get(partition)?.lanes.get(lane)?.count
   }
 
-  /**
-   * Redis is asked about some lanes of a partition.
-   *
-   * @returns What {@link Backlog.answered} takes with the answer.
-   */
-  asking(partition: number, lanes: Lanes): number[] {
+  /** Redis is asked about some lanes of a partition: one question after the other. */
+  asking(partition: number, lanes: Lanes): void {
     const one = this.#of(partition)
-    return lanes.map(({ laneId }) => {
+    for (const { laneId } of lanes) {
       const belief = one.lanes.get(laneId)
-      if (belief === undefined) {
-        one.lanes.set(laneId, { count: undefined, announced: 0, isCurrent: false })
-      }
-      return belief?.announced ?? 0
-    })
+      if (belief !== undefined) belief.isAnnounced = false
+      else one.lanes.set(laneId, { count: undefined, isAnnounced: false, isCurrent: false })
+    }
   }
 
   /**
@@ -65,17 +59,15 @@ export class Backlog {
    *
    * @returns Whether that holds: nothing was announced meanwhile that may be missing from it.
    */
-  answered(partition: number, lanes: Lanes, counts: readonly number[], asked: number[]): boolean {
+  answered(partition: number, lanes: Lanes, counts: readonly number[]): boolean {
     const one = this.#of(partition)
     one.seenMs = nowMs()
-    let holds = true
     for (const [i, { laneId }] of lanes.entries()) {
       const belief = one.lanes.get(laneId)!
       belief.count = counts[i]!
-      belief.isCurrent = belief.announced === asked[i]
-      holds &&= belief.isCurrent
+      belief.isCurrent = !belief.isAnnounced
     }
-    return holds
+    return lanes.every(({ laneId }) => one.lanes.get(laneId)!.isCurrent)
   }
 
   /**
@@ -86,7 +78,7 @@ export class Backlog {
   announced(partition: number, lane: string, count: number): boolean {
     const belief = this.#partitions.get(partition)?.lanes.get(lane)
     if (belief === undefined) return false
-    belief.announced++
+    belief.isAnnounced = true
     if (belief.count !== undefined) belief.count += count
     return true
   }

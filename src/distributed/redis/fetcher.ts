@@ -275,7 +275,7 @@ export class RedisFetcher {
     const { keys, caller, plan } = this.#engine
     const names = keys.partition(partition)
     const laneIds = lanes.map(({ laneId }) => laneId)
-    const asked = this.#backlog.asking(partition, lanes)
+    this.#backlog.asking(partition, lanes)
     const reply = await caller.run<Reply[]>(
       TEND,
       [...names.pairs(laneIds), names.own, ...names.groups(...laneIds)],
@@ -288,7 +288,7 @@ export class RedisFetcher {
       this.#meet(name)
     }
     const now = nowMs()
-    const isSure = this.#backlog.answered(partition, lanes, counts, asked)
+    const isSure = this.#backlog.answered(partition, lanes, counts)
     // All workers see the same leases expire; the first takes them back for all. A moment of grace
     // spares a second run to what ends in it.
     const graceMs = Math.ceil(plan.leaseMs / 16)
@@ -307,7 +307,6 @@ export class RedisFetcher {
     given: Delivery[],
   ): Promise<void> {
     const sentMs = nowMs()
-    const before = shares.map(({ partition }) => this.#backlog.asking(partition, lanes))
     const asked = await Promise.allSettled(shares.map((share) => this.#ask(share, lanes)))
     const letters: Promise<unknown>[] = []
     let failure: PromiseRejectedResult | undefined
@@ -319,7 +318,7 @@ export class RedisFetcher {
       const { partition } = shares[i]!
       const isLate = this.#ownership !== undefined && this.#engine.holdings.isAgeing(partition)
       const some: Delivery[] = []
-      letters.push(...this.#take(partition, lanes, answer.value, before[i]!, sentMs, some))
+      letters.push(...this.#take(partition, lanes, answer.value, sentMs, some))
       // Its commands may have been given up while it waited for this answer: see inOrder.
       if (isLate) letters.push(this.#acknowledger.release(some, { reason: 'unstarted' }))
       else given.push(...some)
@@ -339,6 +338,7 @@ export class RedisFetcher {
     const epoch = this.#ownership?.epochOf(share.partition) ?? ''
     const first = countsFirstAtStart(plan.maxDeliveries) ? 0 : 1
     const own = [consumer, plan.workerId, plan.leaseMs, epoch, share.max, first]
+    this.#backlog.asking(share.partition, lanes)
     try {
       const reply = await caller.run<Reply[]>(
         LEASE,
@@ -369,21 +369,20 @@ export class RedisFetcher {
     partition: number,
     lanes: readonly LaneDemand[],
     answer: LeaseAnswer | undefined,
-    asked: number[],
     sentMs: number,
     given: Delivery[],
   ): Promise<unknown>[] {
     if (answer === undefined) {
       this.#ownership?.lost(partition)
       const none = lanes.map(() => 0)
-      this.#backlog.answered(partition, lanes, none, asked)
+      this.#backlog.answered(partition, lanes, none)
       // It may be free later, and then nothing is announced.
       this.#backlog.distrust(partition)
       return []
     }
     const { epoch, timeMs, counts, commands, ripeMs, unweighed } = answer
     this.#ownership?.learned(partition, epoch)
-    this.#backlog.answered(partition, lanes, counts, asked)
+    this.#backlog.answered(partition, lanes, counts)
     if (ripeMs >= 0) this.#backlog.addDue(partition, nowMs() + ripeMs)
     const { holdings, plan } = this.#engine
     const leasedUntilMs = sentMs + plan.leaseMs
