@@ -5,6 +5,7 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import { PartitionConfig } from 'corelane'
 import type { RedisIncident } from 'corelane/redis'
 import { RESP_TYPES } from 'redis'
@@ -134,6 +135,7 @@ describeWithRedis('the engine on Redis, opened', () => {
       onIncident: (incident) => incidents.push(incident),
     })
     expect(incidents.map(({ kind }) => kind)).toEqual(['not-durable'])
+    expect(inspect(worker, { depth: 9 }) + JSON.stringify(worker)).not.toContain('s3cret')
     const told: string[] = []
     await worker.announce('me', ({ commandId }) => told.push(commandId))
     await worker.enqueueMany(queues.envelopes(6, { submitter: 'me' }))

@@ -30,25 +30,25 @@ import { PAUSE_LANE } from './scripts/pause-lane.ts'
 import { pairsOf } from './start-check.ts'
 
 export class RedisNames implements NameRegistry {
-  protected readonly engine: RedisEngine
+  readonly #engine: RedisEngine
   readonly #key: string
 
   constructor(engine: RedisEngine, key: string) {
-    this.engine = engine
+    this.#engine = engine
     this.#key = key
   }
 
   async announce(names: readonly string[], others: readonly string[] = []): Promise<void> {
     checkNames(names, 0)
     checkNames(others, 0)
-    const { caller, plan } = this.engine
+    const { caller, plan } = this.#engine
     const times = [plan.leaseMs, REMEMBERED_MS]
     await caller.run(ANNOUNCE_LANES, [this.#key], [...times, names.length, ...names, ...others])
   }
 
   async look(names: readonly string[]): ReturnType<NameRegistry['look']> {
     checkNames(names, 1)
-    const { caller } = this.engine
+    const { caller } = this.#engine
     const args = [REMEMBERED_MS, NAMES_MAX, ...names]
     const words = (await caller.run<Reply[]>(LOOK_LANES, [this.#key], args)).map(textOf)
     const states = words.slice(0, names.length) as NameState[]
@@ -90,10 +90,12 @@ export class RedisWorkers implements WorkerRegistry {
 }
 
 export class RedisLanes extends RedisNames implements LaneRegistry {
+  readonly #engine: RedisEngine
   readonly #registry: Registry
 
   constructor(engine: RedisEngine, registry: Registry) {
     super(engine, engine.keys.lanes)
+    this.#engine = engine
     this.#registry = registry
   }
 
@@ -106,15 +108,15 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
   }
 
   async paused(): Promise<readonly string[]> {
-    const { caller, keys } = this.engine
+    const { caller, keys } = this.#engine
     const names = await caller.send(['HGET', keys.partition(0).own, 'paused'])
     if (names === null) return []
     return textOf(names).split(' ').filter(isPortableName).sort()
   }
 
   onPause(listener: (laneId: string) => void): () => void {
-    this.engine.receive()
-    return this.engine.wakes.add('p', ({ lane }) => listener(lane))
+    this.#engine.receive()
+    return this.#engine.wakes.add('p', ({ lane }) => listener(lane))
   }
 
   async setConcurrency(laneId: string, concurrency: number | undefined): Promise<void> {
@@ -128,7 +130,7 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
   }
 
   async limits(): Promise<readonly LaneLimits[]> {
-    const { caller, keys } = this.engine
+    const { caller, keys } = this.#engine
     const all = pairsOf(await caller.send(['HGETALL', keys.limits]))
     const byLane = new Map<string, LaneLimits>()
     for (const [name, value] of all) {
@@ -143,12 +145,12 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
   }
 
   onLimits(listener: () => void): () => void {
-    this.engine.receive()
-    return this.engine.wakes.add('l', () => listener())
+    this.#engine.receive()
+    return this.#engine.wakes.add('l', () => listener())
   }
 
   async #setLimit(kind: 'c' | 'r', laneId: string, limit: string): Promise<void> {
-    const { caller, keys } = this.engine
+    const { caller, keys } = this.#engine
     const field = [keys.limits, `${kind} ${laneId}`]
     await caller.send(limit === '' ? ['HDEL', ...field] : ['HSET', ...field, limit])
     await caller.send(['PUBLISH', keys.wakes, `l0 ${laneId} 0`])
@@ -156,7 +158,7 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
 
   async #setPaused(laneId: string, isPaused: boolean): Promise<void> {
     checkName('laneId', laneId)
-    const { caller, keys, plan } = this.engine
+    const { caller, keys, plan } = this.#engine
     await Promise.all(
       Array.from({ length: plan.numPartitions }, (_, partition) => {
         const names = keys.partition(partition)
