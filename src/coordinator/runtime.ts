@@ -451,7 +451,6 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   }
 
   admitted(): void {
-    this.#pump.expect()
     if (!this.#isFlushQueued) this.#queueFlush()
   }
 
@@ -569,6 +568,8 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     this.#isFlushQueued = false
     this.intake.endTurn()
     this.events.look()
+    const isLone = !this.#hasActed && this.#lanes.openCount === 1
+    this.#pump.expect(isLone)
     if (this.#hasActed) {
       this.#hasActed = false
       this.progressed(nowMs())
@@ -579,7 +580,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     this.grow()
     this.#interruptions.planCheck()
     this.#urgency.set(this.#dispatcher.changesAtMs)
-    if (this.#lanes.openCount === 1 && this.#dispatcher.workUs <= LONE_WORK_US) this.#pump.spin()
+    if (isLone) this.#pump.waitForOne(this.#dispatcher.workUs <= LONE_WORK_US)
   }
 
   /** Commands were settled: submits that wait for room, or `drain`, may go on. */

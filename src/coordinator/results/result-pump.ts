@@ -97,32 +97,34 @@ export class ResultPump {
     this.#keepAlive = timers.setInterval(() => {}, 2 ** 30).unref()
   }
 
-  /** Commands are in flight: stay alive until they are settled. Cheap when called again. */
-  expect(): void {
-    if (this.#isHeld) {
-      if (this.#isLongDoze && this.#events.hasYounger()) this.#dozeFor(DOZE_MS_YOUNG)
-      // Commands bound behind a long one may have to move, and no bell rings for that.
-      if (this.#isAsleep) this.#queueTurn()
-      return
+  /**
+   * Commands are in flight, or about to be: stays alive until they are settled. Call it before the
+   * partitions see them: one that answers before the pump sleeps need not ring.
+   *
+   * @param isLone - Whether it is a single one; then call {@link ResultPump.waitForOne} next.
+   */
+  expect(isLone: boolean): void {
+    const wasHeld = this.#isHeld
+    if (!wasHeld) {
+      this.#isHeld = true
+      this.#keepAlive.ref()
     }
-    this.#isHeld = true
-    this.#keepAlive.ref()
-    // The turn looks, so a partition that answers before it need not ring.
-    this.#bell.stayAwake()
-    this.#queueTurn()
+    if (isLone || !wasHeld) this.#bell.stayAwake()
+    if (isLone) return
+    if (this.#isLongDoze && this.#events.hasYounger()) this.#dozeFor(DOZE_MS_YOUNG)
+    // Commands bound behind a long one may have to move, and no bell rings for that.
+    if (this.#isAsleep || !wasHeld) this.#queueTurn()
   }
 
   /**
-   * Waits a moment for the result of a command that was just bound, without leaving the caller's
-   * turn. Call it when little is in flight and that is short.
+   * Waits for the result of the only command in flight: asleep, since nothing else can come. The
+   * result of a short one is looked for first, for a moment, without leaving the caller's turn.
    */
-  spin(): void {
+  waitForOne(isShort: boolean): void {
     // A partition that was woken on this thread's core has often run before its waker goes on.
     if (this.#takesLone()) return
-    const isMainAlone = this.#awake.isMainAlone
-    if (this.#looksFor(isMainAlone ? SPIN_MS_SLEPT : SPIN_MS)) return
-    if (!isMainAlone || this.#isStopped) return
-    // All others sleep but one that was woken and has not begun: as a rule it waits for this core.
+    if (isShort && this.#looksFor(this.#awake.isMainAlone ? SPIN_MS_SLEPT : SPIN_MS)) return
+    if (this.#isStopped) return
     timers.clearImmediate(this.#queued)
     this.#queued = undefined
     this.#sleep(Bell.ASLEEP)

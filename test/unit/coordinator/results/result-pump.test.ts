@@ -51,15 +51,15 @@ function dozing(cores: number) {
 test('a long doze ends early once a young command is bound', async () => {
   const { pump, state } = dozing(1)
   state.results = 1
-  pump.expect()
+  pump.expect(false)
   await until(() => state.dozes === 1, 'the doze')
   // No bell rings for it: the partition has more to do.
   state.results = 1
-  pump.expect()
+  pump.expect(false)
   await new Promise((resolve) => setTimeout(resolve, 20))
   expect(state.taken, 'an old command leaves the doze as it is').toBe(1)
   state.hasYounger = true
-  pump.expect()
+  pump.expect(false)
   await until(() => state.taken === 2, 'the result')
   pump.stop()
 })
@@ -67,7 +67,7 @@ test('a long doze ends early once a young command is bound', async () => {
 test('a lone result is taken in the turn of its submit, and the manager acts in the next', async () => {
   const { pump, state } = dozing(1024)
   state.results = 1
-  pump.spin()
+  pump.waitForOne(true)
   expect(state.taken).toBe(1)
   expect(state.progressed).toBe(0)
   await until(() => state.progressed === 1, 'the manager')
@@ -76,34 +76,51 @@ test('a lone result is taken in the turn of its submit, and the manager acts in 
 
 test('a result that has come is taken where spinning does not pay, or there is no core for it', async () => {
   const { pump, state } = dozing(0)
-  pump.spin()
+  pump.waitForOne(true)
   expect(state.taken).toBe(0)
   state.results = 1
-  pump.spin()
+  pump.waitForOne(true)
   expect(state.taken).toBe(1)
   await until(() => state.progressed === 1, 'the manager')
   pump.stop()
 })
 
-test('a lone command leaves its core at once to the partition that it woke', async () => {
-  const { pump, state, words, bell } = dozing(0)
-  pump.expect()
-  pump.spin()
+test.each([
+  ['short, where no core is to spare', true, 0],
+  ['not short', false, 1024],
+])('a lone command that is %s is waited for asleep, without a look', async (_, isShort, cores) => {
+  const { pump, state, words, bell } = dozing(cores)
+  state.results = 1
+  pump.expect(false)
+  await until(() => state.dozes === 1, 'the doze, from which the pump goes to sleep')
+  pump.expect(true)
+  pump.waitForOne(isShort)
   expect(Atomics.load(words, CommonsWord.BELL)).toBe(Bell.ASLEEP)
   await new Promise((resolve) => setTimeout(resolve, 20))
+  expect(state.dozes).toBe(1)
   state.results = 1
-  expect(bell.ring(false), 'the turn that was queued has not come').toBe(true)
-  await until(() => state.taken === 1, 'the result')
+  expect(bell.ring(false), 'the pump has not looked by itself').toBe(true)
+  await until(() => state.taken === 2, 'the result')
+  pump.stop()
+})
+
+test('a second command ends the sleep in which a lone one is waited for', async () => {
+  const { pump, state } = dozing(0)
+  pump.expect(true)
+  pump.waitForOne(false)
+  // No bell rings: the commands behind the first may have to move.
+  pump.expect(false)
+  await until(() => state.dozes === 1, 'a look, and a doze')
   pump.stop()
 })
 
 test('a partition that answers before the queued turn need not ring', async () => {
   const { pump, state, words, bell } = dozing(1)
   state.isBusy = false
-  pump.expect()
+  pump.expect(false)
   await until(() => Atomics.load(words, CommonsWord.BELL) === Bell.ASLEEP, 'sleep')
   state.isBusy = true
-  pump.expect()
+  pump.expect(false)
   state.results = 1
   expect(bell.ring(true)).toBe(false)
   await until(() => state.taken === 1, 'the result')
@@ -115,7 +132,7 @@ test('a result that wakes the pump reaches its caller before the manager acts', 
   const order: string[] = []
   state.isWorthLooking = false
   state.results = 1
-  pump.expect()
+  pump.expect(false)
   await until(() => state.dozes === 1, 'the doze')
   // The doze ends by an urgent ring; nothing has come, so the pump sleeps.
   bell.ring(true)
