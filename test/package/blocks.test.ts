@@ -1,5 +1,6 @@
 // Blocks: every block of code in the documentation runs in a test, in a folder with the packed
 // package, as its readers would run it. Blocks that are parts of a program get the rest of it here.
+// One run of tsc checks the types of those in TypeScript and gives Node what it can run.
 
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -17,7 +18,6 @@ import { describeWithRedis, startRedis } from '../support/redis-server.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const TSC = join(ROOT, 'node_modules/typescript/bin/tsc')
-const TSX = join(ROOT, 'node_modules/tsx/dist/esm/index.mjs')
 
 /** Files whose own tests run all blocks of a page, or all that have a name. */
 const ELSEWHERE: Record<string, string> = {
@@ -434,15 +434,17 @@ function sourceOf({ code, language }: Block, check: Check, redis: string): strin
   return language === 'ts' ? text : text.replaceAll(REDIS_URLS, redis)
 }
 
+/** Where the program goes that has a block in it. */
+const fileOf = ({ place, language }: Block): string =>
+  join(folder, `${place.replace(/\W+/g, '-')}.m${language}`)
+
 /** Runs a block to its end, which must be a good one. */
 function run(block: Block, check: Check, redis = 'redis://localhost'): void {
   const source = sourceOf(block, check, redis)
-  const stem = block.place.replace(/\W+/g, '-')
   let lines = source
   if (/^[jt]s$/.test(block.language)) {
-    const name = `${stem}.m${block.language}`
-    writeFileSync(join(folder, name), source)
-    lines = `exec node --import ${TSX} ${name}`
+    if (block.language === 'js') writeFileSync(fileOf(block), source)
+    lines = `exec node ${fileOf(block).replace(/mts$/, 'mjs')}`
   }
   const { stdout, stderr, status } = runLines(lines, folder)
   expect(status, `${source}\n${stdout}\n${stderr}`).toBe(0)
@@ -487,6 +489,24 @@ describeWithTools(PAGE_TOOLS, () => {
     `const scan = () => [{ id: 1 }, { id: 2 }]\n${generators.code}`,
   )
 
+  for (const { block, check } of runnable.filter(({ block }) => block.language === 'ts')) {
+    writeFileSync(fileOf(block), sourceOf(block, check, 'redis://localhost'))
+  }
+  const compilerOptions = {
+    strict: true,
+    module: 'nodenext',
+    target: 'es2023',
+    lib: ['es2023', 'esnext.disposable'],
+    types: ['node'],
+  }
+  const config = JSON.stringify({ compilerOptions, include: ['*.mts'] })
+  writeFileSync(join(folder, 'tsconfig.json'), config)
+  const compiled = runLines(`node ${TSC} -p .`, folder)
+
+  test('the blocks in TypeScript compile', () => {
+    expect(compiled.status, compiled.stdout).toBe(0)
+  })
+
   test.each(runnable.filter(({ check }) => !check.redis))('$place runs', ({ block, check }) => {
     run(block, check)
   })
@@ -497,20 +517,5 @@ describeWithTools(PAGE_TOOLS, () => {
       run(one.block, one.check, redis.url)
       await redis.stop()
     })
-  })
-
-  test('the blocks in TypeScript compile', () => {
-    const compilerOptions = {
-      strict: true,
-      noEmit: true,
-      module: 'nodenext',
-      target: 'es2023',
-      lib: ['es2023', 'esnext.disposable'],
-      types: ['node'],
-    }
-    const config = JSON.stringify({ compilerOptions, include: ['*.mts'] })
-    writeFileSync(join(folder, 'tsconfig.json'), config)
-    const { stdout, status } = runLines(`node ${TSC} -p .`, folder)
-    expect(status, stdout).toBe(0)
   })
 })
