@@ -1,5 +1,5 @@
-// Abilities: what the package promises, each tried by itself: `abilities.mjs <name>` ends with 0 if
-// the runtime that runs it can do it. Without a name it prints the names.
+// Abilities: what the package promises: `abilities.mjs <name> …` tries them in turn, prints the
+// name of each, and ends with 0 if its runtime can do them. Without a name it prints all.
 
 import * as corelane from 'corelane'
 
@@ -126,6 +126,9 @@ const ABILITIES = {
   },
 }
 
-const [name] = process.argv.slice(2)
-if (name === undefined) console.log(JSON.stringify(Object.keys(ABILITIES)))
-else await ABILITIES[name]()
+const names = process.argv.slice(2)
+if (names.length === 0) console.log(JSON.stringify(Object.keys(ABILITIES)))
+for (const name of names) {
+  console.log(name)
+  await ABILITIES[name]()
+}
