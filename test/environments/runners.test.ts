@@ -36,106 +36,112 @@ interface Case {
   readonly title: string
   /** Name and text of the file with the test. */
   readonly spec: readonly [string, string]
-  /** A program of the tools and its words. */
-  readonly words: readonly string[]
-  readonly flags?: readonly string[]
   readonly config?: readonly [string, string]
 }
 
 const jest = (options: object): [string, string] => ['jest.config.json', JSON.stringify(options)]
-const JEST = ['jest/bin/jest.js', '--ci']
-const VITEST = ['vitest/vitest.mjs', 'run']
+const JEST = ['jest/bin/jest.js', '--ci', '--runInBand', '--projects']
 const vitest = (options: object): [string, string] => [
   'vitest.config.mjs',
   `export default { test: ${JSON.stringify({ include: ['*.test.mjs'], ...options })} }`,
 ]
-const ES_MODULES = ['--experimental-vm-modules', '--no-warnings']
 
-const cases: Case[] = [
+const withJest: Case[] = [
   {
     title: 'Jest, its default',
     spec: ['work.test.cjs', COMMON],
-    words: JEST,
     config: jest({ testMatch: ['**/*.test.cjs'] }),
   },
   {
     title: 'Jest, timers faked',
     spec: ['work.test.cjs', COMMON],
-    words: JEST,
     config: jest({ testMatch: ['**/*.test.cjs'], fakeTimers: { enableGlobally: true } }),
-  },
-  {
-    title: 'Jest, ES modules',
-    spec: ['work.test.mjs', MODERN],
-    words: JEST,
-    flags: ES_MODULES,
-    config: jest({ testMatch: ['**/*.test.mjs'] }),
   },
   {
     title: 'Jest with jsdom',
     spec: ['work.test.cjs', COMMON],
-    words: JEST,
     config: jest({ testMatch: ['**/*.test.cjs'], testEnvironment: 'jsdom' }),
+  },
+]
+const withJestOfModules: Case[] = [
+  {
+    title: 'Jest, ES modules',
+    spec: ['work.test.mjs', MODERN],
+    config: jest({ testMatch: ['**/*.test.mjs'] }),
   },
   {
     title: 'Jest with jsdom, ES modules',
     spec: ['work.test.mjs', MODERN],
-    words: JEST,
-    flags: ES_MODULES,
     config: jest({ testMatch: ['**/*.test.mjs'], testEnvironment: 'jsdom' }),
   },
+]
+const withVitest: Case[] = [
   ...['forks', 'threads', 'vmForks', 'vmThreads'].map((pool) => ({
     title: `Vitest, pool ${pool}`,
     spec: ['work.test.mjs', FROM_VITEST] as const,
-    words: VITEST,
     config: vitest({ pool }),
   })),
   ...['jsdom', 'happy-dom'].map((environment) => ({
     title: `Vitest with ${environment}`,
     spec: ['work.test.mjs', BY_PATH] as const,
-    words: VITEST,
     config: vitest({ environment }),
   })),
   {
     title: 'Vitest, timers faked',
     spec: ['work.test.mjs', FAKED_BY_VITEST],
-    words: VITEST,
     config: vitest({ pool: 'forks' }),
   },
   {
     title: 'Vitest, the package inlined',
     spec: ['work.test.mjs', FROM_VITEST],
-    words: VITEST,
     config: vitest({ server: { deps: { inline: ['corelane'] } } }),
   },
-  {
-    title: 'Mocha, CommonJS',
-    spec: ['work.test.cjs', COMMON.replace('test(', 'it(')],
-    words: ['mocha/bin/mocha.js', 'work.test.cjs'],
-  },
-  {
-    title: 'Mocha, ES modules',
-    spec: ['work.test.mjs', MODERN.replace('test(', 'it(')],
-    words: ['mocha/bin/mocha.js', 'work.test.mjs'],
-  },
+]
+const withMocha: Case[] = [
+  { title: 'Mocha, CommonJS', spec: ['work.test.cjs', COMMON.replace('test(', 'it(')] },
+  { title: 'Mocha, ES modules', spec: ['work.test.mjs', MODERN.replace('test(', 'it(')] },
 ]
 
-function run(title: string, spec: readonly [string, string], words: readonly string[]) {
-  const place = join(work, title.replace(/\W+/g, '-'))
+const placeOf = (title: string): string => join(work, title.replace(/\W+/g, '-'))
+
+/** A folder with a test and its configuration, if it has one. */
+function write({ title, spec, config }: Case): string {
+  const place = placeOf(title)
   rmSync(place, { recursive: true, force: true })
   mkdirSync(place, { recursive: true })
   cpSync(join(import.meta.dirname, 'specs'), place, { recursive: true })
-  writeFileSync(join(place, spec[0]), spec[1])
-  return {
-    place,
-    run: () => {
-      const options = { cwd: place, encoding: 'utf8', timeout: RUN_MS } as const
-      const { status, stdout, stderr } = spawnSync(process.execPath, words, options)
-      expect(status, `${stdout}\n${stderr}`).toBe(0)
-      return stdout + stderr
-    },
+  for (const [name, text] of config === undefined ? [spec] : [spec, config]) {
+    writeFileSync(join(place, name), text)
   }
+  return place
 }
+
+function run(words: readonly string[], cwd = work): string {
+  const options = { cwd, encoding: 'utf8', timeout: RUN_MS } as const
+  const { status, stdout, stderr } = spawnSync(process.execPath, words, options)
+  expect(status, `${stdout}\n${stderr}`).toBe(0)
+  return stdout + stderr
+}
+
+/** Cases that one process of a tool runs, with the words for it. */
+const RUNS: readonly (readonly [string, readonly Case[], (places: string[]) => string[]])[] = [
+  ['Jest', withJest, (places) => [...JEST, ...places]],
+  [
+    'Jest of ES modules',
+    withJestOfModules,
+    (places) => ['--experimental-vm-modules', '--no-warnings', ...JEST, ...places],
+  ],
+  ['Vitest', withVitest, () => ['vitest/vitest.mjs', 'run']],
+  [
+    'Mocha',
+    withMocha,
+    (places) => [
+      'mocha/bin/mocha.js',
+      ...places.map((place, n) => join(place, withMocha[n]!.spec[0])),
+    ],
+  ],
+]
+const cases = RUNS.flatMap(([, each]) => each)
 
 test('docs/environments.md names what is tried here', () => {
   const page = readFileSync(join(root, 'docs/environments.md'), 'utf8')
@@ -153,13 +159,18 @@ test('docs/environments.md names what is tried here', () => {
 })
 
 describeWithTools(tools, () => {
-  test.each(cases)('$title', ({ title, spec, words, flags = [], config }) => {
-    const [program, ...rest] = words as [string, ...string[]]
-    const runner = [...flags, join(tools, 'node_modules', program), ...rest]
-    const { place, run: start } = run(title, spec, runner)
-    if (config !== undefined) writeFileSync(join(place, config[0]), config[1])
-    const output = start()
-    expect(output).toMatch(/1 passed|1 passing/)
+  test.each(RUNS)('%s: all cases', (_, own, wordsFor) => {
+    const places = own.map(write)
+    const projects = JSON.stringify(places)
+    writeFileSync(
+      join(work, 'vitest.config.mjs'),
+      `export default { test: { projects: ${projects} } }`,
+    )
+    const words = wordsFor(places).map((word) =>
+      /^\w+\/.*js$/.test(word) ? join(tools, 'node_modules', word) : word,
+    )
+    const output = run(words)
+    expect(output).toMatch(new RegExp(`${own.length} (?:passed|passing)`))
     expect(output).not.toMatch(/did not exit|open handle|warning/i)
   })
 
@@ -167,8 +178,8 @@ describeWithTools(tools, () => {
     const spec = `import { mock, test } from 'node:test'
       mock.timers.enable()
       ${MODERN}`
-    const { run: start } = run('node:test', ['work.test.mjs', spec], ['--test', 'work.test.mjs'])
-    expect(start()).toMatch(/pass 1/)
+    const place = write({ title: 'node:test', spec: ['work.test.mjs', spec] })
+    expect(run(['--test', 'work.test.mjs'], place)).toMatch(/pass 1/)
   })
 
   test('proxyquire replaces the package in what uses it, and loads it where it is not replaced', () => {
@@ -179,7 +190,7 @@ describeWithTools(tools, () => {
       const stubbed = proxyquire('./uses.cjs', { corelane: { QueueManager: Fake } })
       console.log(stubbed.QueueManager === Fake, typeof stubbed.Submitter)
       require('./work.cjs')(proxyquire('./uses.cjs', {}), __dirname + '/handlers.mjs')`
-    const { run: start } = run('proxyquire', ['main.cjs', spec], ['main.cjs'])
-    expect(start()).toBe('true function\n')
+    const place = write({ title: 'proxyquire', spec: ['main.cjs', spec] })
+    expect(run(['main.cjs'], place)).toBe('true function\n')
   })
 })
