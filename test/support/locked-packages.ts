@@ -3,12 +3,15 @@
 // are left out with a line that says so; they fail where CI=true.
 
 import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import {
   copyFileSync,
   existsSync,
   lstatSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -67,6 +70,41 @@ function exclusively(folder: string, work: () => void): void {
   }
 }
 
+/** What `npm pack` made. */
+export interface Packed {
+  readonly tarball: string
+  /** Of all that goes into it. */
+  readonly digest: string
+  readonly size: number
+  readonly files: readonly { readonly path: string }[]
+}
+
+/** Packs the package as it is built, for all test files together. */
+export function packOnce(): Packed {
+  const hash = createHash('sha256')
+  const built = readdirSync(join(ROOT, 'dist'), { recursive: true, withFileTypes: true })
+  const files = built
+    .filter((file) => file.isFile())
+    .map((file) => join(file.parentPath, file.name))
+  const beside = ['package.json', 'README.md', 'LICENSE'].map((name) => join(ROOT, name))
+  for (const path of [...beside, ...files.sort()]) hash.update(path).update(readFileSync(path))
+  // npm takes some files of the root by their names.
+  const digest = hash.update(readdirSync(ROOT).join()).digest('hex')
+  const folder = join(ROOT, '.cache/packed')
+  const record = join(folder, `${digest}.json`)
+  mkdirSync(folder, { recursive: true })
+  exclusively(folder, () => {
+    if (existsSync(record)) return
+    // Scripts stay off: the package is built already, and other tests run from dist meanwhile.
+    const words = ['pack', ROOT, '--json', '--ignore-scripts', '--pack-destination', folder]
+    const [made] = JSON.parse(run('npm', words, folder))
+    const tarball = join(folder, `${digest}.tgz`)
+    renameSync(join(folder, made.filename), tarball)
+    writeFileSync(record, JSON.stringify({ ...made, tarball, digest }))
+  })
+  return JSON.parse(readFileSync(record, 'utf8'))
+}
+
 /** Installs what the lock file names, unless that is there, and the package from its tarball. */
 function install(folder: string): void {
   const modules = join(folder, 'node_modules')
@@ -78,8 +116,7 @@ function install(folder: string): void {
     run('npm', words, folder)
     copyFileSync(lock, mark)
   }
-  const pack = ['pack', ROOT, '--json', '--ignore-scripts', '--pack-destination', modules]
-  const [{ filename, integrity }] = JSON.parse(run('npm', pack, folder))
+  const { tarball, digest } = packOnce()
   const place = join(modules, 'corelane')
   const packed = join(modules, '.corelane-packed')
   const bin = join(modules, '.bin/corelane')
@@ -88,11 +125,11 @@ function install(folder: string): void {
     symlinkSync('../corelane/dist/cli/main.js', bin)
   }
   // Tests of another file may run with it.
-  if (existsSync(packed) && readFileSync(packed, 'utf8') === integrity) return
+  if (existsSync(packed) && readFileSync(packed, 'utf8') === digest) return
   rmSync(place, { recursive: true, force: true })
   mkdirSync(place)
-  run('tar', ['-xzf', filename, '-C', 'corelane', '--strip-components=1'], modules)
-  writeFileSync(packed, integrity)
+  run('tar', ['-xzf', tarball, '-C', 'corelane', '--strip-components=1'], modules)
+  writeFileSync(packed, digest)
 }
 
 /**
