@@ -5,18 +5,8 @@ import { epochMs } from '../../base/clock.ts'
 import type { CancelStatus, FoundCommand, LeasedQueue } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope } from '../contract/envelope.ts'
 import { ContractCases } from './contract-case.ts'
-import {
-  complete,
-  deadLetter,
-  demand,
-  endOf,
-  finish,
-  holds,
-  idsOf,
-  pause,
-  referenceTo,
-  refused,
-} from './contract-stage.ts'
+import { complete, deadLetter, endOf, finish, holds, refused, stale } from './contract-moves.ts'
+import { demand, idsOf, pause, referenceTo } from './contract-stage.ts'
 
 const COMMANDS = { needs: ['leases', 'commands'] } as const
 const DELAYED = { needs: ['leases', 'commands', 'delay'] } as const
@@ -67,7 +57,6 @@ COMMAND_CASES.where(COMMANDS)({
     one.commands!.onCancel((fences) => heard.push(...fences))
     two.commands!.onCancel((fences) => others.push(...fences))
     const given = await stage.giveAll(one, stage.envelopes(4))
-    const [a, b, c, d] = given
     // Announcements are heard from some moment on; without one the extension says it.
     await stage.nothing(one)
     await pause(100)
@@ -75,12 +64,7 @@ COMMAND_CASES.where(COMMANDS)({
     await stage.until('the worker hears of all', () => heard.length === 4)
     assert.deepEqual(heard.toSorted(), given.map(({ fence }) => fence).toSorted())
     assert.deepEqual(others, [])
-    assert.deepEqual((await one.extend([a!])).lost, [a!.fence])
-    assert.deepEqual(await one.start([a!]), ['stale'])
-    assert.equal(await complete(one, a!), 'stale')
-    assert.deepEqual(await one.release([b!], { reason: 'retry' }), ['stale'])
-    assert.deepEqual(await one.release([c!], { reason: 'crash' }), ['stale'])
-    assert.equal(await deadLetter(one, d!), 'stale')
+    for (const delivery of given) await stale(one, delivery)
     await stage.nothing(one)
     for (const { envelope } of given) assert.equal(await errorOf(two, envelope), ABORTED)
     assert.deepEqual(await one.dead.list(), [])

@@ -62,12 +62,6 @@ export interface CaseOptions extends Partial<ContractSettings> {
   readonly needs?: readonly ContractNeed[]
 }
 
-/** Needs of sentences for engines that deliver at least once. */
-export const LEASED = { needs: ['leases'] } as const
-
-/** Needs of sentences for engines that can keep commands back. */
-export const DELAYING = { needs: ['delay'] } as const
-
 /** The sentences of a part of the contract. */
 export class ContractCases {
   readonly all: CaseOfContract[] = []

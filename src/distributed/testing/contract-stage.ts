@@ -5,16 +5,12 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { epochMs, nowMs, timers } from '../../base/clock.ts'
 import type { PartitionStrategy } from '../../model/partition-config.ts'
-import type { QueueCounts } from '../../model/queue-standing.ts'
-import { isErrorValue } from '../../wire/families.ts'
 import type {
   CommandReference,
-  CommandState,
   Delivery,
   LaneDemand,
   LeasedQueue,
   LeaseRequest,
-  SettleStatus,
 } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, type CommandResult, ENVELOPE_VERSION } from '../contract/envelope.ts'
 import { failedResult, successfulResult } from '../contract/poison.ts'
@@ -137,6 +133,12 @@ export class ContractStage {
     assert.deepEqual(await queue.enqueueMany(envelopes), accepted)
   }
 
+  /** Waits until the id of a command is new, by enqueueing the command. */
+  async fillAgain(queue: LeasedQueue, envelope: CommandEnvelope): Promise<void> {
+    const isAccepted = async () => (await queue.enqueueMany([envelope]))[0] === 'accepted'
+    await this.until('the id can be used again', isAccepted)
+  }
+
   /** A request for everything at once. */
   request(changes: Partial<LeaseRequest> = {}): LeaseRequest {
     return {
@@ -257,78 +259,9 @@ export function failureOf(
   return failedResult(envelope, workerId, error, 1.5)
 }
 
-export async function complete(
-  queue: LeasedQueue,
-  delivery: Delivery,
-  value?: unknown,
-): Promise<SettleStatus> {
-  const result = successOf(delivery, queue, value)
-  return (await queue.completeMany([{ delivery, result }]))[0]!
-}
-
-export function deadLetter(
-  queue: LeasedQueue,
-  delivery: Delivery,
-  reason = 'x',
-  message = 'x',
-): Promise<SettleStatus> {
-  return queue.deadLetter(delivery, reason, failureOf(delivery, queue, message))
-}
-
-/** What a queue knows of a command. */
-export async function stateOf(queue: LeasedQueue, command: CommandEnvelope): Promise<CommandState> {
-  return (await queue.look([referenceTo(command)]))[0]!
-}
-
-/** The result of a command, which has ended. */
-export async function endOf(queue: LeasedQueue, command: CommandEnvelope): Promise<CommandResult> {
-  const known = await stateOf(queue, command)
-  if (known.state !== 'ended') assert.fail(`${command.id} is ${known.state}`)
-  return known.result
-}
-
 /** Sees that some members are as expected. */
 export function matches<T extends object>(actual: T, expected: Partial<T>): void {
   assert.deepEqual({ ...actual }, { ...actual, ...expected })
-}
-
-/** Sees that a queue holds so many commands. */
-export async function holds(queue: LeasedQueue, expected: Partial<QueueCounts>): Promise<void> {
-  matches(await queue.counts(), expected)
-}
-
-/** Completes commands, and is sure that each completion counted. */
-export async function finish(queue: LeasedQueue, deliveries: readonly Delivery[]): Promise<void> {
-  const completions = deliveries.map((delivery) => ({
-    delivery,
-    result: successOf(delivery, queue, delivery.envelope.id),
-  }))
-  const done = deliveries.map(() => 'done')
-  assert.deepEqual(await queue.completeMany(completions), done)
-}
-
-/**
- * Sees that something is refused, with an error of a code.
- *
- * @param codes - One of which its error is to have; none: any error will do.
- */
-export async function refused(
-  what: string,
-  promise: Promise<unknown>,
-  ...codes: string[]
-): Promise<void> {
-  let error: unknown
-  try {
-    await promise
-  } catch (reason) {
-    error = reason
-  }
-  assert.ok(isErrorValue(error), `${what} was not refused`)
-  const { code } = error as Error & { code?: string }
-  assert.ok(
-    codes.length === 0 || codes.includes(String(code)),
-    `${what} was refused with ${code}: ${error.message}`,
-  )
 }
 
 /** Where a command can be looked up. */

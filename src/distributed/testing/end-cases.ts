@@ -4,22 +4,18 @@
 import assert from 'node:assert/strict'
 import { epochMs, nowMs } from '../../base/clock.ts'
 import type { Delivery, LeasedQueue } from '../contract/distributed-queue.ts'
-import { ContractCases, DELAYING, LEASED } from './contract-case.ts'
+import { ContractCases } from './contract-case.ts'
 import {
   complete,
   deadLetter,
   endOf,
-  failureOf,
   finish,
   holds,
-  idsOf,
-  matches,
-  pause,
-  referenceTo,
   refused,
+  stale,
   stateOf,
-  successOf,
-} from './contract-stage.ts'
+} from './contract-moves.ts'
+import { failureOf, idsOf, matches, pause, referenceTo, successOf } from './contract-stage.ts'
 
 /** The engine's clock may count whole milliseconds. */
 const AGE_SLACK_MS = 20
@@ -57,18 +53,13 @@ END_CASES.where({})({
   async 'a fence that was never given out is stale, and the command stays'(stage, queue) {
     const delivery = await stage.give(queue)
     const forged = { ...delivery, fence: `${delivery.fence}0` }
-    assert.equal(await complete(queue, forged), 'stale')
-    assert.deepEqual(await queue.release([forged], { reason: 'unstarted' }), ['stale'])
-    assert.equal(await deadLetter(queue, forged), 'stale')
-    assert.deepEqual((await queue.extend([forged])).lost, [forged.fence])
+    await stale(queue, forged)
     await finish(queue, [delivery])
   },
   async 'nothing can be done with a command that has ended'(stage, queue) {
     const delivery = await stage.give(queue)
     await finish(queue, [delivery])
-    assert.deepEqual(await queue.release([delivery], { reason: 'retry' }), ['stale'])
-    assert.equal(await deadLetter(queue, delivery, 'late'), 'stale')
-    assert.deepEqual((await queue.extend([delivery])).lost, [delivery.fence])
+    await stale(queue, delivery)
     await stage.nothing(queue)
   },
   async 'a release for no known reason is refused, and the command stays'(stage, queue) {
@@ -145,7 +136,7 @@ END_CASES.where({ needs: ['leases'], leaseMs: 1600 })({
   },
 })
 
-END_CASES.where(LEASED)({
+END_CASES.where({ needs: ['leases'] })({
   async 'extension names those that are lost and keeps the others'(stage, queue) {
     const given = await stage.giveAll(queue, stage.envelopes(3))
     await finish(queue, [given[1]!])
@@ -303,7 +294,7 @@ END_CASES.where({ needs: ['delay', 'leases'] })({
   },
 })
 
-END_CASES.where(DELAYING)({
+END_CASES.where({ needs: ['delay'] })({
   async 'a worker that waits is given what was kept back meanwhile'(stage, queue) {
     const delivery = await stage.give(queue)
     await queue.release([delivery], { reason: 'retry', delayMs: 100 })

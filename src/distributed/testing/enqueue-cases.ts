@@ -4,25 +4,11 @@
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
 import { PORTABLE_STRATEGIES } from '../../model/partition-config.ts'
-import type { LeasedQueue } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, EnvelopeOptions } from '../contract/envelope.ts'
 import { Submitter } from '../submit/submitter.ts'
-import { ContractCases, DELAYING, LEASED } from './contract-case.ts'
-import {
-  type ContractStage,
-  complete,
-  deadLetter,
-  demand,
-  endOf,
-  finish,
-  holds,
-  idsOf,
-  matches,
-  pause,
-  referenceTo,
-  refused,
-  stateOf,
-} from './contract-stage.ts'
+import { ContractCases } from './contract-case.ts'
+import { complete, deadLetter, endOf, finish, holds, refused, stateOf } from './contract-moves.ts'
+import { demand, idsOf, matches, pause, referenceTo } from './contract-stage.ts'
 
 const INVALID = 'CORELANE_INVALID_ENVELOPE'
 const TOO_LARGE = 'CORELANE_ENVELOPE_TOO_LARGE'
@@ -55,16 +41,6 @@ const BAD_OPTIONS: Readonly<Record<string, readonly unknown[]>> = {
 /** Objects with one of some members each. */
 function each(members: Readonly<Record<string, readonly unknown[]>>): Record<string, unknown>[] {
   return Object.entries(members).flatMap(([name, all]) => all.map((value) => ({ [name]: value })))
-}
-
-/** Waits until the id of a command is new, by enqueueing the command. */
-async function accepted(
-  stage: ContractStage,
-  queue: LeasedQueue,
-  envelope: CommandEnvelope,
-): Promise<void> {
-  const isAccepted = async () => (await queue.enqueueMany([envelope]))[0] === 'accepted'
-  await stage.until('the id can be used again', isAccepted)
 }
 
 export const ENQUEUE_CASES = new ContractCases()
@@ -171,7 +147,7 @@ ENQUEUE_CASES.where({})({
   },
 })
 
-ENQUEUE_CASES.where(LEASED)({
+ENQUEUE_CASES.where({ needs: ['leases'] })({
   async 'what another object of the queue enqueued is given out'(stage, one, two) {
     const envelope = stage.envelope()
     await stage.fill(one, [envelope])
@@ -241,7 +217,7 @@ ENQUEUE_CASES.where({ needs: ['leases'], resultTtlMs: 200 })({
     const envelope = stage.envelope()
     await finish(queue, await stage.giveAll(queue, [envelope]))
     await pause(250)
-    await accepted(stage, queue, envelope)
+    await stage.fillAgain(queue, envelope)
     assert.deepEqual(idsOf(await stage.take(queue, 1)), [envelope.id])
   },
   async 'an id is known while its command is dead, though its result has expired'(stage, queue) {
@@ -258,7 +234,7 @@ ENQUEUE_CASES.where({ needs: ['leases'], resultTtlMs: 200 })({
     await deadLetter(queue, again, 'a reason', 'no good')
     assert.equal(await queue.dead.drop([referenceTo(envelope)]), 1)
     await pause(300)
-    await accepted(stage, queue, envelope)
+    await stage.fillAgain(queue, envelope)
   },
 })
 
@@ -301,7 +277,7 @@ ENQUEUE_CASES.where({ needs: ['commands'] })({
   },
 })
 
-ENQUEUE_CASES.where(DELAYING)({
+ENQUEUE_CASES.where({ needs: ['delay'] })({
   async 'a command with a delay is kept back for it, and wakes a worker that waits'(stage, queue) {
     const late = stage.envelope({ options: { delayMs: 1000 }, submitter: 'me' })
     const prompt = stage.envelope()
@@ -340,7 +316,7 @@ ENQUEUE_CASES.where({ needs: ['delay', 'leases'] })({
 
 for (const strategy of PORTABLE_STRATEGIES) {
   const numPartitions = strategy === 'single' ? 1 : 4
-  ENQUEUE_CASES.where({ ...LEASED, strategy, numPartitions })({
+  ENQUEUE_CASES.where({ needs: ['leases'], strategy, numPartitions })({
     async [`an id that many submitters give is one command, under the strategy ${strategy}`](
       stage,
       queue,

@@ -5,21 +5,11 @@ import { randomInt } from 'node:crypto'
 import { nowMs } from '../../base/clock.ts'
 import { randomFrom } from '../../base/random.ts'
 import type { Delivery, LeasedQueue } from '../contract/distributed-queue.ts'
-import { ContractCases, LEASED } from './contract-case.ts'
-import {
-  type ContractStage,
-  complete,
-  endOf,
-  failureOf,
-  finish,
-  holds,
-  idsOf,
-  matches,
-  pause,
-  referenceTo,
-} from './contract-stage.ts'
+import { ContractCases } from './contract-case.ts'
+import { complete, endOf, finish, holds, stale } from './contract-moves.ts'
+import { type ContractStage, idsOf, matches, pause, referenceTo } from './contract-stage.ts'
 
-const BRIEFLY = { ...LEASED, leaseMs: 500, maxDeliveries: 3 } as const
+const BRIEFLY = { needs: ['leases'], leaseMs: 500, maxDeliveries: 3 } as const
 
 /** One worker takes a command and freezes; another is given it. */
 async function handedOn(
@@ -139,13 +129,7 @@ EXPIRY_CASES.where(BRIEFLY)({
   },
   async 'a worker that has lost its lease has no say in the command any more'(stage, one, two) {
     const { late, fresh } = await handedOn(stage, one, two)
-    assert.deepEqual((await one.extend([late])).lost, [late.fence])
-    const result = failureOf(late, one, 'from a zombie')
-    assert.deepEqual(await one.completeMany([{ delivery: late, result }]), ['stale'])
-    for (const reason of ['retry', 'unstarted', 'crash'] as const) {
-      assert.deepEqual(await one.release([late], { reason }), ['stale'])
-    }
-    assert.equal(await one.deadLetter(late, 'zombie', result), 'stale')
+    await stale(one, late)
     assert.deepEqual((await two.extend([fresh])).lost, [])
     await finish(two, [fresh])
     assert.ok((await endOf(two, fresh.envelope)).success)
@@ -154,8 +138,7 @@ EXPIRY_CASES.where(BRIEFLY)({
   async 'a zombie that completes after the second worker changes nothing'(stage, one, two) {
     const { late, fresh } = await handedOn(stage, one, two)
     await finish(two, [fresh])
-    const result = failureOf(late, one, 'from a zombie')
-    assert.deepEqual(await one.completeMany([{ delivery: late, result }]), ['stale'])
+    assert.equal(await complete(one, late, 'from a zombie'), 'stale')
     assert.equal((await endOf(one, late.envelope)).workerId, two.workerId)
   },
   async 'a failed run after an expiry begins the count of deliveries again'(stage, one, two) {
@@ -188,7 +171,7 @@ EXPIRY_CASES.where(BRIEFLY)({
   },
 })
 
-EXPIRY_CASES.where({ ...LEASED, leaseMs: 800 })({
+EXPIRY_CASES.where({ needs: ['leases'], leaseMs: 800 })({
   async 'no lease expires before its time'(stage, one, two) {
     const given = await stage.give(one)
     assert.deepEqual(await two.lease(stage.request({ waitMs: 200 })), [])
@@ -234,7 +217,7 @@ EXPIRY_CASES.where({ needs: ['leases', 'results'], leaseMs: 250, maxDeliveries: 
   },
 })
 
-EXPIRY_CASES.where({ ...LEASED, maxDeliveries: 1 })({
+EXPIRY_CASES.where({ needs: ['leases'], maxDeliveries: 1 })({
   async 'a poisoned command that is redriven may die as often again'(stage, queue) {
     const envelope = stage.envelope()
     await stage.fill(queue, [envelope])
@@ -250,7 +233,7 @@ EXPIRY_CASES.where({ ...LEASED, maxDeliveries: 1 })({
   },
 })
 
-EXPIRY_CASES.where({ ...LEASED, leaseMs: 20_000, maxDeliveries: 3 })({
+EXPIRY_CASES.where({ needs: ['leases'], leaseMs: 20_000, maxDeliveries: 3 })({
   async 'a start that is reported twice counts once, and not if it is taken back'(stage, queue) {
     await stage.fill(queue, stage.envelopes(1))
     await queue.release([await stage.takeOne(queue)], { reason: 'crash' })
@@ -286,7 +269,7 @@ EXPIRY_CASES.where({ ...LEASED, leaseMs: 20_000, maxDeliveries: 3 })({
   },
 })
 
-EXPIRY_CASES.where({ ...LEASED, leaseMs: 500, maxDeliveries: 2 })({
+EXPIRY_CASES.where({ needs: ['leases'], leaseMs: 500, maxDeliveries: 2 })({
   async 'where two deliveries are allowed the first counts from its start on too'(stage, one, two) {
     const first = await stage.giveAll(one, stage.envelopes(4))
     assert.ok(first.every(({ countsAtStart }) => countsAtStart))
@@ -300,7 +283,7 @@ EXPIRY_CASES.where({ ...LEASED, leaseMs: 500, maxDeliveries: 2 })({
   },
 })
 
-EXPIRY_CASES.where({ ...LEASED, leaseMs: 300, maxDeliveries: 1000 })({
+EXPIRY_CASES.where({ needs: ['leases'], leaseMs: 300, maxDeliveries: 1000 })({
   async 'whatever workers do and leave, each command ends once'(stage) {
     const seed = randomInt(2 ** 31)
     try {

@@ -5,18 +5,9 @@ import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
 import type { Delivery, LeasedQueue } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope } from '../contract/envelope.ts'
-import { ContractCases, LEASED } from './contract-case.ts'
-import {
-  type ContractStage,
-  complete,
-  deadLetter,
-  demand,
-  finish,
-  idsOf,
-  pause,
-  refused,
-  successOf,
-} from './contract-stage.ts'
+import { ContractCases } from './contract-case.ts'
+import { complete, deadLetter, finish, refused } from './contract-moves.ts'
+import { type ContractStage, demand, idsOf, pause, successOf } from './contract-stage.ts'
 
 const KEYS = { needs: ['leases', 'keyOrder'], strategy: 'hash' } as const
 const OWNED = { needs: ['leases', 'ownership'], strategy: 'hash' } as const
@@ -216,7 +207,7 @@ LEASE_CASES.where({ numPartitions: 256 })({
   },
 })
 
-LEASE_CASES.where(LEASED)({
+LEASE_CASES.where({ needs: ['leases'] })({
   async 'partitions that are named first are taken from first'(stage, queue) {
     for (const partitionId of [0, 1, 2]) {
       await stage.fill(queue, stage.envelopes(2, { partitionId }))

@@ -5,7 +5,8 @@ import { nowMs } from '../../base/clock.ts'
 import type { WorkerStanding } from '../../model/queue-standing.ts'
 import { isLeased, type LeasedQueue } from '../contract/distributed-queue.ts'
 import { ContractCases } from './contract-case.ts'
-import { complete, deadLetter, demand, finish, idsOf, pause, refused } from './contract-stage.ts'
+import { complete, deadLetter, finish, refused } from './contract-moves.ts'
+import { demand, idsOf, pause } from './contract-stage.ts'
 
 const STANDING: WorkerStanding = {
   host: 'machine',

@@ -5,27 +5,12 @@ import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
 import { show } from '../../base/errors.ts'
 import { randomFrom } from '../../base/random.ts'
-import type {
-  Delivery,
-  GroupTerms,
-  LaneDemand,
-  LeasedQueue,
-} from '../contract/distributed-queue.ts'
+import type { Delivery, GroupTerms, LeasedQueue } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, groupPartition } from '../contract/envelope.ts'
 import type { SharedRate } from '../contract/live-limits.ts'
 import { ContractCases } from './contract-case.ts'
-import {
-  type ContractStage,
-  complete,
-  deadLetter,
-  demand,
-  finish,
-  holds,
-  idsOf,
-  pause,
-  referenceTo,
-  refused,
-} from './contract-stage.ts'
+import { complete, deadLetter, finish, holds, refused } from './contract-moves.ts'
+import { type ContractStage, demand, idsOf, pause, referenceTo } from './contract-stage.ts'
 
 const SLOTS = { needs: ['slots'] } as const
 
@@ -96,8 +81,8 @@ function some(
 }
 
 /** A request for the lane under terms of its groups. */
-function under(groups: GroupTerms, changes: Partial<LaneDemand> = {}): { lanes: LaneDemand[] } {
-  return { lanes: [demand('lane', { groups, ...changes })] }
+function under(groups: GroupTerms) {
+  return { lanes: [demand('lane', { groups })] }
 }
 
 function tally(deliveries: readonly Delivery[]): Record<string, number> {
