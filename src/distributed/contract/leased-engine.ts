@@ -9,47 +9,6 @@ import type { Delivery, EnqueueStatus, LeasedQueue, SettleStatus } from './distr
 import type { CommandEnvelope, CommandResult } from './envelope.ts'
 import { checkWhole } from './lease-request.ts'
 
-/** Deliveries that are known by the id of their command alone. */
-export class Dequeued {
-  readonly #workerId: string
-  readonly #byId = new Map<string, Delivery>()
-
-  constructor(workerId: string) {
-    this.#workerId = workerId
-  }
-
-  /** Remembers a delivery. One that was never completed is forgotten: its lease is over. */
-  add(delivery: Delivery): void {
-    const now = nowMs()
-    for (const [id, { leasedUntilMs }] of this.#byId) {
-      // The oldest are in front, and leases all take the same time.
-      if (leasedUntilMs > now) break
-      this.#byId.delete(id)
-    }
-    this.#byId.set(delivery.envelope.id, delivery)
-  }
-
-  /**
-   * Ends a delivery.
-   *
-   * @param end - Tells the engine. The delivery stays known if that fails.
-   * @throws LaneError `CORELANE_NOT_HELD` if it is not known, or is another worker's by now.
-   */
-  async end(id: string, end: (delivery: Delivery) => Promise<SettleStatus>): Promise<void> {
-    const delivery = this.#byId.get(id)
-    if (delivery === undefined) {
-      throw this.#notHeld(id, 'it was not dequeued here, or was completed, or its lease is over')
-    }
-    const status = await end(delivery)
-    if (this.#byId.get(id) === delivery) this.#byId.delete(id)
-    if (status === 'stale') throw this.#notHeld(id, 'its lease is over')
-  }
-
-  #notHeld(id: string, reason: string): Error {
-    return laneError('CORELANE_NOT_HELD', { id, workerId: this.#workerId, reason })
-  }
-}
-
 type Fact = 'numPartitions' | 'workerId' | 'strategy' | 'leaseMs' | 'maxDeliveries'
 type Member = 'enqueue' | 'dequeue' | 'complete' | 'enqueueMany' | 'start' | 'completeMany'
 
@@ -61,7 +20,8 @@ export abstract class LeasedEngine implements Pick<LeasedQueue, Fact | Member> {
   readonly maxDeliveries: number
   /** @internal */
   protected isClosed = false
-  readonly #dequeued: Dequeued
+  /** By id, the one that expires first in front: leases all take the same time. */
+  readonly #dequeued = new Map<string, Delivery>()
 
   constructor(facts: Pick<LeasedQueue, Fact>) {
     this.numPartitions = facts.numPartitions
@@ -69,7 +29,6 @@ export abstract class LeasedEngine implements Pick<LeasedQueue, Fact | Member> {
     this.strategy = facts.strategy
     this.leaseMs = facts.leaseMs
     this.maxDeliveries = facts.maxDeliveries
-    this.#dequeued = new Dequeued(facts.workerId)
   }
 
   abstract enqueueMany(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]>
@@ -100,15 +59,30 @@ export abstract class LeasedEngine implements Pick<LeasedQueue, Fact | Member> {
     if (delivery === undefined) return null
     // A worker that takes commands one by one reports no starts.
     if (delivery.countsAtStart) await this.start([delivery])
-    this.#dequeued.add(delivery)
+    const now = nowMs()
+    for (const [id, { leasedUntilMs }] of this.#dequeued) {
+      if (leasedUntilMs > now) break
+      // It was never completed, and its lease is over.
+      this.#dequeued.delete(id)
+    }
+    this.#dequeued.set(delivery.envelope.id, delivery)
     return delivery.envelope
   }
 
   async complete(result: CommandResult): Promise<void> {
     this.checkOpen()
-    await this.#dequeued.end(result.commandId, async (delivery) => {
-      const [status] = await this.completeMany([{ delivery, result }])
-      return status!
-    })
+    const { commandId: id } = result
+    const delivery = this.#dequeued.get(id)
+    if (delivery === undefined) {
+      throw this.#notHeld(id, 'it was not dequeued here, or was completed, or its lease is over')
+    }
+    // It stays known if that fails.
+    const [status] = await this.completeMany([{ delivery, result }])
+    if (this.#dequeued.get(id) === delivery) this.#dequeued.delete(id)
+    if (status === 'stale') throw this.#notHeld(id, 'its lease is over')
+  }
+
+  #notHeld(id: string, reason: string): Error {
+    return laneError('CORELANE_NOT_HELD', { id, workerId: this.workerId, reason })
   }
 }

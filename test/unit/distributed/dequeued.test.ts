@@ -1,75 +1,111 @@
 // Dequeued: deliveries known by the id of their command, until they end or their lease is over.
 
 import { expect, test } from 'vitest'
-import type { Delivery } from '../../../src/distributed/contract/distributed-queue.ts'
-import { Dequeued } from '../../../src/distributed/contract/leased-engine.ts'
+import type {
+  Delivery,
+  EnqueueStatus,
+  SettleStatus,
+} from '../../../src/distributed/contract/distributed-queue.ts'
+import type { CommandResult } from '../../../src/distributed/contract/envelope.ts'
+import { LeasedEngine } from '../../../src/distributed/contract/leased-engine.ts'
 
-function delivery(id: string, leftMs: number): Delivery {
-  const leasedUntilMs = performance.now() + leftMs
-  return { envelope: { id }, fence: id, deliveries: 1, leasedUntilMs } as Delivery
+/** Gives what it is told to, and keeps the deliveries that are completed. */
+class Engine extends LeasedEngine {
+  readonly ended: Delivery[] = []
+  end: () => Promise<SettleStatus> = async () => 'done'
+  #given: Delivery | undefined
+
+  constructor() {
+    const [numPartitions, strategy, leaseMs, maxDeliveries] = [1, 'single', 1000, 3] as const
+    super({ numPartitions, workerId: 'w', strategy, leaseMs, maxDeliveries })
+  }
+
+  async enqueueMany(): Promise<EnqueueStatus[]> {
+    return []
+  }
+
+  async start(): Promise<SettleStatus[]> {
+    return []
+  }
+
+  async completeMany([one]: readonly { readonly delivery: Delivery }[]): Promise<SettleStatus[]> {
+    const status = await this.end()
+    this.ended.push(one!.delivery)
+    return [status]
+  }
+
+  /** Dequeues a command whose lease has so long to go. */
+  async give(id: string, leftMs: number): Promise<Delivery> {
+    const leasedUntilMs = performance.now() + leftMs
+    const delivery = { envelope: { id }, fence: id, deliveries: 1, leasedUntilMs } as Delivery
+    this.#given = delivery
+    await this.dequeue(0)
+    return delivery
+  }
+
+  protected async next(): Promise<Delivery | undefined> {
+    return this.#given
+  }
 }
 
+const end = (engine: Engine, commandId: string) => engine.complete({ commandId } as CommandResult)
+
 /** What was ended under an id, or the code of the refusal. */
-async function ended(dequeued: Dequeued, id: string): Promise<unknown> {
-  let seen: Delivery | undefined
+async function ended(engine: Engine, id: string): Promise<unknown> {
   try {
-    await dequeued.end(id, async (each) => {
-      seen = each
-      return 'done'
-    })
+    await end(engine, id)
   } catch (error) {
     return (error as { code?: string }).code
   }
-  return seen
+  return engine.ended.at(-1)
 }
 
 const NOT_HELD = 'CORELANE_NOT_HELD'
 
 test('a delivery ends once, under the id of its command', async () => {
-  const dequeued = new Dequeued('w')
-  const one = delivery('a', 1000)
-  dequeued.add(one)
-  expect(await ended(dequeued, 'b')).toBe(NOT_HELD)
-  expect(await ended(dequeued, 'a')).toBe(one)
-  expect(await ended(dequeued, 'a')).toBe(NOT_HELD)
+  const engine = new Engine()
+  const one = await engine.give('a', 1000)
+  expect(await ended(engine, 'b')).toBe(NOT_HELD)
+  expect(await ended(engine, 'a')).toBe(one)
+  expect(await ended(engine, 'a')).toBe(NOT_HELD)
 })
 
 test('one whose end was not told is known on', async () => {
-  const dequeued = new Dequeued('w')
-  const one = delivery('a', 1000)
-  dequeued.add(one)
-  const failing = dequeued.end('a', () => Promise.reject(new Error('no answer')))
-  await expect(failing).rejects.toThrow('no answer')
-  expect(await ended(dequeued, 'a')).toBe(one)
+  const engine = new Engine()
+  const one = await engine.give('a', 1000)
+  engine.end = () => Promise.reject(new Error('no answer'))
+  await expect(end(engine, 'a')).rejects.toThrow('no answer')
+  engine.end = async () => 'done'
+  expect(await ended(engine, 'a')).toBe(one)
 })
 
 test('those whose lease is over are forgotten when another comes', async () => {
-  const dequeued = new Dequeued('w')
-  dequeued.add(delivery('a', -1))
-  const one = delivery('b', 1000)
-  dequeued.add(one)
-  expect(await ended(dequeued, 'a')).toBe(NOT_HELD)
-  expect(await ended(dequeued, 'b')).toBe(one)
+  const engine = new Engine()
+  await engine.give('a', -1)
+  const one = await engine.give('b', 1000)
+  expect(await ended(engine, 'a')).toBe(NOT_HELD)
+  expect(await ended(engine, 'b')).toBe(one)
 })
 
 test('the end of one does not forget a later one of the same command', async () => {
-  const dequeued = new Dequeued('w')
-  dequeued.add(delivery('a', 1000))
-  const later = delivery('a', 1000)
-  await dequeued.end('a', async () => {
-    dequeued.add(later)
+  const engine = new Engine()
+  await engine.give('a', 1000)
+  let later: Delivery | undefined
+  engine.end = async () => {
+    later ??= await engine.give('a', 1000)
     return 'done'
-  })
-  expect(await ended(dequeued, 'a')).toBe(later)
+  }
+  await end(engine, 'a')
+  expect(await ended(engine, 'a')).toBe(later)
 })
 
 test('one that another worker has by now is refused, and forgotten', async () => {
-  const dequeued = new Dequeued('w')
-  dequeued.add(delivery('a', 1000))
-  const late = dequeued.end('a', async () => 'stale')
-  await expect(late).rejects.toMatchObject({
+  const engine = new Engine()
+  await engine.give('a', 1000)
+  engine.end = async () => 'stale'
+  await expect(end(engine, 'a')).rejects.toMatchObject({
     code: NOT_HELD,
     message: expect.stringContaining('worker w: its lease is over'),
   })
-  expect(await ended(dequeued, 'a')).toBe(NOT_HELD)
+  expect(await ended(engine, 'a')).toBe(NOT_HELD)
 })
