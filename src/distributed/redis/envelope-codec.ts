@@ -54,10 +54,9 @@ export function encodeEnvelope(envelope: CommandEnvelope, maxBytes: number): Buf
   const { tag, body } = encodeValue(envelope.payload, 'payload')
   checkSize('payload', id, body.length, maxBytes)
   const prefix = `${id}:${retryCount}:0:0:`
-  const keyBytes = key === undefined ? 0 : Buffer.byteLength(key)
   const options = optionsOf(envelope)
-  const optionBytes = options === '' ? 0 : Buffer.byteLength(options)
-  const texts = prefix.length + commandType.length + keyBytes + optionBytes
+  const textBytes = (key === undefined ? 0 : Buffer.byteLength(key)) + Buffer.byteLength(options)
+  const texts = prefix.length + commandType.length + textBytes
   const bytes = Buffer.allocUnsafe(texts + FIXED_MAX + body.length)
   let at = bytes.write(prefix, 0, 'latin1')
   bytes[at++] = VERSION
@@ -72,14 +71,8 @@ export function encodeEnvelope(envelope: CommandEnvelope, maxBytes: number): Buf
   if (priority !== undefined) bytes[at++] = priority
   if (deadline !== undefined) at = bytes.writeDoubleLE(deadline, at)
   if (submitter !== undefined) at = writeName(bytes, submitter, at)
-  if (key !== undefined) {
-    at = bytes.writeUInt16LE(keyBytes, at)
-    at += bytes.write(key, at, 'utf8')
-  }
-  if (options !== '') {
-    at = bytes.writeUInt16LE(optionBytes, at)
-    at += bytes.write(options, at, 'utf8')
-  }
+  if (key !== undefined) at = writeText(bytes, key, at)
+  if (options !== '') at = writeText(bytes, options, at)
   bytes[at++] = tag
   bytes.set(body, at)
   return bytes.subarray(0, at + body.length)
@@ -94,6 +87,11 @@ function optionsOf({ options, group }: CommandEnvelope): string {
 function writeName(bytes: Buffer, name: string, at: number): number {
   bytes[at] = name.length
   return at + 1 + bytes.write(name, at + 1, 'latin1')
+}
+
+function writeText(bytes: Buffer, text: string, at: number): number {
+  const length = bytes.write(text, at + 2, 'utf8')
+  return bytes.writeUInt16LE(length, at) + length
 }
 
 /** Reads on and on; past the end it throws a RangeError. */

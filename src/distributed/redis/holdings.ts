@@ -96,22 +96,19 @@ export class Holdings {
     return first !== undefined && first.untilMs - nowMs() < this.#leaseMs / 4
   }
 
-  takeExpired(partition: number): DeliveryName[] {
+  /**
+   * Forgets what has expired, and names it.
+   *
+   * @param sinceMs - For how long at least. Default 0.
+   */
+  takeExpired(partition: number, sinceMs = 0): DeliveryName[] {
     const expired: DeliveryName[] = []
-    const now = nowMs()
+    const before = nowMs() - sinceMs
     for (const { lane, entry, counter, untilMs } of this.#held.get(partition)?.values() ?? []) {
-      if (untilMs > now) break
+      if (untilMs > before) break
       expired.push(this.name(partition, lane, entry, counter))
       this.drop(partition, lane, entry)
     }
     return expired
-  }
-
-  /** Forgets those that expired long ago: their user never said what became of them. */
-  prune(partition: number): void {
-    const before = nowMs() - this.#leaseMs
-    for (const { lane, entry, untilMs } of this.#held.get(partition)?.values() ?? []) {
-      if (untilMs < before) this.drop(partition, lane, entry)
-    }
   }
 }

@@ -50,9 +50,10 @@ export class Recovery {
   }
 
   async #lookAt(partition: number, lanes: readonly string[]): Promise<void> {
-    const { keys, caller, consumer, holdings } = this.#engine
+    const { keys, caller, consumer, holdings, plan } = this.#engine
     const names = keys.partition(partition)
-    holdings.prune(partition)
+    // The user of one that expired long ago never said what became of it.
+    holdings.takeExpired(partition, plan.leaseMs)
     const reply = await caller.run<Reply[]>(HELD_BY, names.streams(lanes), [consumer])
     const unknown: DeliveryName[] = []
     for (let at = 0; at < reply.length; at += 3) {

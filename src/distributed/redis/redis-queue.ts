@@ -36,6 +36,7 @@ import { RedisCommands } from './commands.ts'
 import { RedisDeadLetters } from './dead-letters.ts'
 import type { RedisEngine } from './engine.ts'
 import { Enqueuer } from './enqueuer.ts'
+import { decodeResult } from './envelope-codec.ts'
 import { RedisFetcher } from './fetcher.ts'
 import { Holdings } from './holdings.ts'
 import { Janitor } from './janitor.ts'
@@ -52,7 +53,7 @@ import {
 import { RedisOwnership } from './ownership.ts'
 import { Registry } from './registry.ts'
 import { checkServer, factsOf, fixMeta } from './start-check.ts'
-import { MEMBERS, resultsOf, Subscriptions, type Wake, wakeOf } from './subscriptions.ts'
+import { framesOf, MEMBERS, Subscriptions, type Wake, wakeOf } from './subscriptions.ts'
 
 /**
  * A queue on Redis 7.0 or newer: Streams with consumer groups, one for each partition and lane.
@@ -239,7 +240,9 @@ export class RedisDistributedQueue extends LeasedEngine implements LeasedQueue {
     checkName('submitter', submitter)
     const { keys, plan } = this.#engine
     return this.#subscriptions.add(keys.results(submitter), (bytes) => {
-      for (const result of resultsOf(bytes, plan.maxBytes)) callListener(listener, result)
+      for (const result of framesOf(bytes, (frame) => decodeResult(frame, plan.maxBytes))) {
+        callListener(listener, result)
+      }
     })
   }
 

@@ -24,12 +24,8 @@ export interface ServerFacts {
 }
 
 function infoOf(text: unknown): Map<string, string> {
-  return new Map(
-    String(text)
-      .split('\r\n')
-      .filter((line) => line.includes(':') && !line.startsWith('#'))
-      .map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]),
-  )
+  const lines = String(text).matchAll(/^([^#:\r\n]+):([^\r\n]*)/gm)
+  return new Map(Array.from(lines, ([, name, value]) => [name!, value!]))
 }
 
 /** A reply of pairs: a map, or a flat list. */

@@ -3,11 +3,9 @@
 // Owns: that connection and its listeners.
 // Must not: be relied on. Announcements are lost while the connection is down.
 
-import type { CommandResult } from '../contract/envelope.ts'
 import { Listeners } from '../contract/listeners.ts'
 import type { RedisCaller } from './caller.ts'
 import type { Client, ClientMaker } from './client-maker.ts'
-import { decodeResult } from './envelope-codec.ts'
 import { RedisLink } from './link.ts'
 
 type Listener = (bytes: Buffer) => void
@@ -128,11 +126,6 @@ export function framesOf<T>(bytes: Buffer, decode: (frame: Buffer) => T): T[] {
     at = end
   }
   return frames
-}
-
-/** Takes an announcement of results apart, as {@link framesOf}. */
-export function resultsOf(bytes: Buffer, maxBytes: number): CommandResult[] {
-  return framesOf(bytes, (frame) => decodeResult(frame, maxBytes))
 }
 
 /**

@@ -9,6 +9,7 @@ import { ClientMaker } from '../../../../src/distributed/redis/client-maker.ts'
 import { batches, Numbering, pack, positionsBy } from '../../../../src/distributed/redis/engine.ts'
 import {
   decodeProgress,
+  decodeResult,
   encodeProgress,
   encodeResult,
 } from '../../../../src/distributed/redis/envelope-codec.ts'
@@ -17,7 +18,7 @@ import { queueKeys } from '../../../../src/distributed/redis/keys.ts'
 import { planRedisQueue } from '../../../../src/distributed/redis/options.ts'
 import { assign } from '../../../../src/distributed/redis/ownership.ts'
 import { checkServer, factsOf, findingsOf } from '../../../../src/distributed/redis/start-check.ts'
-import { resultsOf, wakeOf } from '../../../../src/distributed/redis/subscriptions.ts'
+import { framesOf, wakeOf } from '../../../../src/distributed/redis/subscriptions.ts'
 import { PartitionConfig } from '../../../../src/model/partition-config.ts'
 import { resultOf } from '../../../support/envelopes.ts'
 import { range } from '../../../support/range.ts'
@@ -349,9 +350,10 @@ test('wakes and results are read as far as they make sense', () => {
   const result = resultOf('c')
   const bytes = encodeResult(result, true, 1024)
   const whole = pack([bytes, Buffer.from('no result'), bytes])
-  expect(resultsOf(whole, 1024)).toEqual([result, result])
-  expect(resultsOf(whole.subarray(0, -1), 1024)).toEqual([result])
-  expect(resultsOf(Buffer.from('xy'), 1024)).toEqual([])
+  const results = (all: Buffer) => framesOf(all, (frame) => decodeResult(frame, 1024))
+  expect(results(whole)).toEqual([result, result])
+  expect(results(whole.subarray(0, -1))).toEqual([result])
+  expect(results(Buffer.from('xy'))).toEqual([])
 })
 
 test('progress travels with the id of its command, or not at all', () => {
