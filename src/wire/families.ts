@@ -33,7 +33,7 @@ const BANNED_TAGS =
 
 /** Classes of the environment whose instances have no members that could be copied. */
 const CLOSED_NAMES =
-  /^(?:AbortController|EventSource|FormData|Headers|Request|Response|URL|URLPattern|URLSearchParams|WebSocket)$/
+  /^(?:AbortController|AbortSignal|BroadcastChannel|(?:Dec|C)ompressionStream|EventSource|FormData|Headers|Request|Response|Text(?:De|En)coder(?:Stream)?|URL|URLPattern|URLSearchParams|WebSocket)$/
 
 const BRANDS: readonly (readonly [isOf: (value: unknown) => boolean, family: number])[] = [
   [types.isDate, Family.DATE],

@@ -299,7 +299,7 @@ const CASES: Record<string, () => void> = {
   symbols: () => refuses(Symbol('s'), Object(Symbol('s'))),
   '`Promise`': () => refuses(Promise.resolve(1)),
   '`WeakMap`, `WeakSet`, `WeakRef`': () => refuses(new WeakMap(), new WeakSet(), new WeakRef({})),
-  '`URL`, `Headers`, `Response` and others whose content cannot be copied': () =>
+  '`URL`, `Headers`, `AbortSignal` and others whose content cannot be copied': () =>
     refuses(
       new URL('http://localhost'),
       new URLSearchParams('a=1'),
@@ -309,6 +309,10 @@ const CASES: Record<string, () => void> = {
       new Request('http://localhost'),
       new FormData(),
       new AbortController(),
+      new AbortController().signal,
+      new TextEncoder(),
+      new TextDecoder(),
+      new CompressionStream('gzip'),
     ),
   'generators and iterators': () =>
     refuses(
