@@ -31,6 +31,18 @@ const corelane = await import('corelane')
 const { default: work } = await import('./work.cjs')
 test('work', () => work(corelane, new URL('./handlers.mjs', import.meta.url)))
 `
+const MOCKED_BY_JEST = `jest.mock('corelane')
+const mocked = require('corelane')
+const actual = jest.requireActual('corelane')
+test('work', async () => {
+  const manager = new mocked.QueueManager()
+  manager.run.mockResolvedValue(1)
+  expect(await manager.run()).toBe(1)
+  const spy = jest.spyOn(actual, 'QueueManager').mockReturnValue({})
+  new actual.QueueManager()
+  expect(spy).toHaveBeenCalledTimes(1)
+})
+`
 
 interface Case {
   readonly title: string
@@ -40,7 +52,7 @@ interface Case {
 }
 
 const jest = (options: object): [string, string] => ['jest.config.json', JSON.stringify(options)]
-const JEST = ['jest/bin/jest.js', '--ci', '--runInBand', '--projects']
+const JEST = ['jest/bin/jest.js', '--ci', '--detectOpenHandles', '--projects']
 const vitest = (options: object): [string, string] => [
   'vitest.config.mjs',
   `export default { test: ${JSON.stringify({ include: ['*.test.mjs'], ...options })} }`,
@@ -50,6 +62,11 @@ const withJest: Case[] = [
   {
     title: 'Jest, its default',
     spec: ['work.test.cjs', COMMON],
+    config: jest({ testMatch: ['**/*.test.cjs'] }),
+  },
+  {
+    title: 'Jest, the package mocked',
+    spec: ['work.test.cjs', MOCKED_BY_JEST],
     config: jest({ testMatch: ['**/*.test.cjs'] }),
   },
   {
