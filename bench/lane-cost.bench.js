@@ -25,7 +25,7 @@ import { summarize } from './support/statistics.js'
 const isQuick = process.argv.includes('--quick')
 const only = process.argv[process.argv.indexOf('--only') + 1 || Number.POSITIVE_INFINITY]
 const ROUNDS = isQuick ? 1 : 9
-const COMMANDS = isQuick ? 2_000 : 150_000
+const COMMANDS = isQuick ? 500 : 150_000
 const QUEUED = isQuick ? 5_000 : 1_000_000
 const STREAMED = isQuick ? 10_000 : 1_000_000
 

@@ -20,10 +20,10 @@ const ROUNDS = isQuick ? 1 : 6
 /** Processes of one kind differ by 5 %, by the choices of V8's compilers: so each has several. */
 const PROCESSES = isQuick ? 1 : 6
 /** A trial lasts about a third of a second: shorter ones were noise. */
-const COMMANDS = isQuick ? 2_000 : 400_000
+const COMMANDS = isQuick ? 500 : 400_000
 const IN_FLIGHT = 1000
 /** Memory is read after each. */
-const SPAN = isQuick ? 2_000 : 1_000_000
+const SPAN = isQuick ? 500 : 1_000_000
 const SPANS = 10
 /** Four times as often as by default, so that each trial has news in it. */
 const NEWS_MS = 250

@@ -31,9 +31,9 @@ const { values: flags } = parseArgs({
 })
 const isQuick = flags.quick === true
 const SAMPLES = isQuick ? 1 : 7
-const SAMPLE_MS = isQuick ? 200 : 2_000
+const SAMPLE_MS = isQuick ? 20 : 2_000
 const TRIAL_MS = isQuick ? 100 : 1_000
-const WARM_UP_MS = isQuick ? 100 : 1_000
+const WARM_UP_MS = isQuick ? 10 : 1_000
 
 /** @typedef {{ name: string, inFlight: number, load: Omit<import('./support/closed-loop.js').Load, 'ms' | 'inFlight'> }} Row */
 

@@ -38,8 +38,8 @@ const QUICK = {
   sampleMs: 3,
   warmUpMs: 1,
   warmUpMaxMs: 0,
-  inFlightMax: 50,
-  queuedMax: 50,
+  inFlightMax: 8,
+  queuedMax: 8,
   isThorough: false,
 }
 
