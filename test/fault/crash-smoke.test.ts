@@ -6,8 +6,8 @@ import { expect, test } from 'vitest'
 import { campaign } from '../support/campaigns.ts'
 
 const SEED = 20_241
-const DEATHS = 100
-const COMMANDS = 9_600
+const DEATHS = 80
+const COMMANDS = 3_600
 const LIMIT_MS = 240_000
 
 test(
