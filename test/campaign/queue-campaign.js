@@ -33,9 +33,12 @@ const RATE_SECONDS = 20
 /** A main thread that hangs for so long is stuck. */
 const HANG_MS = 120_000
 const SHOWN_MAX = 20
+/** Commands that are unsettled at a time. */
+const OPEN_MAX = 150
+const QUICK_OPEN_MAX = 50
 
 const QUICK_FAULTS = {
-  kill: 3,
+  kill: 1,
   freeze: 1,
   redis: 1,
   cut: 1,
@@ -76,6 +79,7 @@ class Campaign {
       random,
       setting,
       leaseMs: LEASE_MS,
+      openMax: quick ? QUICK_OPEN_MAX : OPEN_MAX,
       faults:
         faults?.split(',') ??
         (quick

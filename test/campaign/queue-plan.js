@@ -3,8 +3,6 @@
 
 export const KEYS = 12
 export const WORKERS = 3
-/** Commands that are unsettled at a time. */
-export const OPEN_MAX = 150
 
 /** Faults of a campaign, by kind: how often they come in all. */
 export const FAULTS = {

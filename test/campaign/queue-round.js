@@ -7,7 +7,7 @@ import { FlakyProxy } from '../support/flaky-proxy.js'
 import { inflict } from './queue-faults.js'
 import { QueueLedger } from './queue-ledger.js'
 import { addGarbage, envelopeOf, openQueue, openSubmitter } from './queue-parts.js'
-import { CommandSource, OPEN_MAX, WORKERS } from './queue-plan.js'
+import { CommandSource, WORKERS } from './queue-plan.js'
 import { QueueWorkers } from './queue-workers.js'
 import { comesTrue } from './threads.js'
 
@@ -49,16 +49,19 @@ export class QueueRound {
   #submitterQueue
   #submitter
   #looked = new Set()
+  #openMax
 
   /**
-   * @param {{ random: object, setting: object, faults: string[], leaseMs: number }} plan
+   * @param {{ random: object, setting: object, faults: string[], leaseMs: number,
+   * openMax: number }} plan
    * @param {object} redis - A `RedisProcess`.
    * @param {object} admin - A client of it that reconnects.
    * @param {string} folder - For the ledger.
    */
-  constructor({ random, setting, faults, leaseMs }, redis, admin, folder) {
+  constructor({ random, setting, faults, leaseMs, openMax }, redis, admin, folder) {
     this.random = random
     this.leaseMs = leaseMs
+    this.#openMax = openMax
     this.redis = redis
     this.#admin = admin
     this.faults = faults
@@ -154,7 +157,7 @@ export class QueueRound {
 
   async #load() {
     while (!this.#hasEnded) {
-      while (this.open < OPEN_MAX) this.#submit()
+      while (this.open < this.#openMax) this.#submit()
       await sleep(2)
     }
   }
