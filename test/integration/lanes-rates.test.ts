@@ -166,13 +166,15 @@ const fast = algorithms.flatMap((algorithm): Limit[] => [
   { limit: 200, windowMs: 1, algorithm },
 ])
 
-test.each(fast.flatMap((limit) => spreads.map((spread) => ({ ...limit, ...spread }))))(
-  'a $algorithm of $limit per $windowMs ms is not broken by a start on $name',
-  async ({ limit, windowMs, algorithm, partitions, to }) => {
-    const lanes = lanesOf([{ limit, windowMs, algorithm }])
-    const manager = await open('lanes-handlers.js', { partitions, lanes })
-    const ns = ascending(await submitAll(manager, `${algorithm} ${limit}`, 12_000, to))
-    expect(excess(ns, limit, windowMs, algorithm)).toBe(0)
+test.each(spreads)(
+  'a limit of 2000 per 10 ms or of 200 per 1 ms is not broken by a start on $name',
+  async ({ partitions, to }) => {
+    const manager = await open('lanes-handlers.js', { partitions, lanes: lanesOf(fast) })
+    for (const { limit, windowMs, algorithm } of fast) {
+      const lane = `${algorithm} ${limit}`
+      const ns = ascending(await submitAll(manager, lane, 6_000, to))
+      expect([lane, excess(ns, limit, windowMs, algorithm)]).toEqual([lane, 0])
+    }
   },
 )
 
@@ -209,9 +211,9 @@ test('a limited lane holds up no other, also not on the partition where its comm
     },
   })
   for (let i = 0; i < 1000; i++) manager.submit('limited', 'startedAt').catch(() => {})
-  await submitAll(manager, 'open', 20_000, () => ({}))
+  await submitAll(manager, 'open', 4_000, () => ({}))
   const { limited, open: other } = manager.stats().lanes
-  expect(other).toMatchObject({ completed: 20_000 })
+  expect(other).toMatchObject({ completed: 4_000 })
   expect(limited).toMatchObject({ completed: 1, queued: 999 })
 })
 
