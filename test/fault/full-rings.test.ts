@@ -8,14 +8,14 @@ import { open, openLedger } from '../support/managers.ts'
 import { range } from '../support/range.ts'
 
 const SMALL = 2 ** 14
-const BLOCK_MS = 2_000
+const BLOCK_MS = 500
 
 test.each([
   ['single', PartitionConfig.single()],
   ['balanced', PartitionConfig.balanced(2)],
   ['hash', PartitionConfig.hash(2)],
 ] as const)('many results through rings of 16 KiB arrive once: %s', async (name, partitions) => {
-  const count = 20_000
+  const count = 5_000
   const { ledger, manager } = await openLedger(count, { partitions, ringBytes: SMALL })
   const seen: number[] = []
   const all = range(count).map(async (index) => {
@@ -45,7 +45,7 @@ async function blockWith(count: number) {
 }
 
 test('a main thread that is blocked with both rings full finds everything done afterwards', async () => {
-  const count = 6_000
+  const count = 2_000
   const { ledger, all } = await blockWith(count)
   const results = (await within(Promise.all(all), 'all commands')) as { index: number }[]
   expect(results.map(({ index }) => index)).toEqual([...Array(count).keys()])
@@ -57,7 +57,7 @@ test('a main thread that is blocked with both rings full finds everything done a
 })
 
 test('a main thread that is blocked with both rings full can close right afterwards', async () => {
-  const { ledger, manager, all } = await blockWith(6_000)
+  const { ledger, manager, all } = await blockWith(2_000)
   const settled = Promise.allSettled(all)
   await within(manager.close(), 'close')
   const outcomes = await within(settled, 'all commands settle')
@@ -69,7 +69,7 @@ test('a main thread that is blocked with both rings full can close right afterwa
 })
 
 test('a partition that stalled on a full ring goes on as soon as there is room', async () => {
-  const count = 400
+  const count = 200
   const partitions = PartitionConfig.single()
   const { ledger, manager } = await openLedger(count, { partitions, ringBytes: SMALL })
   const text = 'r'.repeat(1_500)
@@ -96,7 +96,7 @@ test('asynchronous handlers get their results through a full ring too', async ()
 })
 
 test('a broadcast gets through while rings are full', async () => {
-  const count = 3_000
+  const count = 1_000
   const partitions = PartitionConfig.balanced(2)
   const { ledger, manager } = await openLedger(count + 1, { partitions, ringBytes: SMALL })
   const text = 'b'.repeat(1_000)

@@ -1,6 +1,7 @@
 // Nesting: commands that handlers submit with `context.submit`. Goal: they behave as commands of
 // the main thread do, and handlers that wait for each other never wait for ever.
 
+import { isDeepStrictEqual } from 'node:util'
 import { PartitionConfig, type QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, refused, until, within } from '../support/deadline.ts'
@@ -35,7 +36,9 @@ test('a nested command gives its result, of any kind', async () => {
     { a: [new Date(0), new Map([[1, 2]])] },
     Buffer.alloc(200_000, 1),
   ]) {
-    expect(await run(manager, 'call', { type: 'echo', payload })).toEqual(payload)
+    // Vitest is slow with many bytes.
+    const back = await run(manager, 'call', { type: 'echo', payload })
+    expect(isDeepStrictEqual(back, payload)).toBe(true)
   }
   expect(await run(manager, 'call', { type: 'echo' })).toBeUndefined()
 })

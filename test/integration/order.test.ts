@@ -9,7 +9,7 @@ import { openLedger } from '../support/managers.ts'
 import { range } from '../support/range.ts'
 import { keyOf } from '../support/strategies.ts'
 
-const PROMPTS = 100_000
+const PROMPTS = 10_000
 const PARTITIONS = 2
 /** A partition is given about 10 ms of work at a time. */
 const WINDOW = 12
@@ -42,7 +42,7 @@ function queuePrompts(manager: QueueManager, setting: Setting, first: number): v
 }
 
 test.each(Object.entries(settings))(
-  'with 100,000 prompts queued a system command starts next after the running one under %s',
+  'with 10,000 prompts queued a system command starts next after the running one under %s',
   async (name, setting) => {
     const urgent = 20
     const { ledger, manager } = await openLedger(PROMPTS + urgent, {
@@ -149,7 +149,7 @@ test.each([5, 50, 400, 1500])(
 test.each(Object.entries(settings).filter(([name]) => ['hash', 'single', 'custom'].includes(name)))(
   'commands with one key run on one partition in the order of submission under %s',
   async (name, setting) => {
-    const count = 6_000
+    const count = 2_000
     const { ledger, manager } = await openLedger(count, {
       partitions: setting.partitions,
       ringBytes: 2 ** 14,
@@ -196,8 +196,8 @@ test('a system command does not wait for a long one while another partition move
   // Goal: under balanced an urgent command goes where something is about to end. Method: one
   // partition is held at a gate, the other runs a deep backlog, and the urgent ones must get
   // through.
-  const { ledger, manager } = await openLedger(30_000, { partitions: PartitionConfig.balanced(2) })
-  for (let index = 1_000; index < 30_000; index++) {
+  const { ledger, manager } = await openLedger(10_000, { partitions: PartitionConfig.balanced(2) })
+  for (let index = 1_000; index < 10_000; index++) {
     manager.submit('prompt', 'burn', { index, ms: 1 }).catch(() => {})
   }
   await ledger.waitForStarts(20)

@@ -126,7 +126,7 @@ test.each(['hash', 'roundRobin'] as const)(
   'where each command has its own partition, one that is down makes the worker unfit (%s)',
   async (strategy) => {
     const queue = openQueue(PartitionConfig.roundRobin(2))
-    const partitions = { strategy, count: 4 }
+    const partitions = { strategy, count: 2 }
     const broken = await openWorker(queue.asWorker('broken'), { partitions })
     await breakDown(broken)
     await until(() => unfit(broken.pool), 'it is unfit')

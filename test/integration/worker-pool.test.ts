@@ -3,6 +3,7 @@
 // their runs down in shared memory.
 
 import {
+  type LaneOptions,
   type LeasedQueue,
   liftQueue,
   PartitionConfig,
@@ -424,7 +425,10 @@ const LEAST = {
 test('a pool refuses lanes that the queue cannot serve, unless it may do without', async () => {
   const { workerData } = new Ledger(1)
   const rateLimit = RateLimitConfig.perSecond(5, { algorithm: 'sliding-window' })
-  const manager = await openWorkers(workerData, { lanes: { a: { rateLimit } } })
+  const partitions = PartitionConfig.single()
+  const open = (lanes: Record<string, LaneOptions>) =>
+    openWorkers(workerData, { partitions, lanes })
+  const manager = await open({ a: { rateLimit } })
   const queue = openQueue(PartitionConfig.roundRobin(1))
   const code = (make: () => unknown) => {
     try {
@@ -437,9 +441,7 @@ test('a pool refuses lanes that the queue cannot serve, unless it may do without
   expect(code(() => new WorkerPool(queue, manager))).toBe('CORELANE_DEGRADED')
   expect(code(() => new WorkerPool(queue, manager, { allowDegraded: true }))).toBe('none')
   expect(code(() => new WorkerPool(queue, manager, { lanes: ['b'] }))).toBe('CORELANE_UNKNOWN_LANE')
-  const sliding = await openWorkers(workerData, {
-    lanes: { a: { groupRateLimit: rateLimit } },
-  })
+  const sliding = await open({ a: { groupRateLimit: rateLimit } })
   expect(code(() => new WorkerPool(queue, sliding))).toBe('CORELANE_DEGRADED')
   const lifted = liftQueue({ ...LEAST, numPartitions: 1 })
   const perSecond = RateLimitConfig.perSecond(5)
@@ -448,7 +450,7 @@ test('a pool refuses lanes that the queue cannot serve, unless it may do without
     { groupRateLimit: perSecond },
     { groupWeights: { x: 2 } },
   ]) {
-    const grouped = await openWorkers(workerData, { lanes: { a: groups } })
+    const grouped = await open({ a: groups })
     expect(code(() => new WorkerPool(queue, grouped))).toBe('none')
     expect(code(() => new WorkerPool(lifted, grouped))).toBe('CORELANE_DEGRADED')
     expect(code(() => new WorkerPool(lifted, grouped, { allowDegraded: true }))).toBe('none')
