@@ -20,10 +20,9 @@ export class RedisDeadLetters implements DeadCommands {
 
   async list(max = 100): Promise<DeadCommand[]> {
     checkWhole('max', max, 1, LIST_MAX)
-    const { keys, caller, plan } = this.#engine
+    const { keys, caller } = this.#engine
     const lists = await Promise.all(
-      Array.from({ length: plan.numPartitions }, async (_, partition) => {
-        const { deadOrder } = keys.partition(partition)
+      keys.partitions.map(async ({ deadOrder }, partition) => {
         const ids = (await caller.send(['ZRANGE', deadOrder, '0', String(max - 1)])) as Buffer[]
         return lettersOf(this.#engine, partition, ids)
       }),

@@ -93,6 +93,8 @@ export function queueKeys(queue: string, partitions: number) {
   const limit = (lane: string, name: string): string => `corelane:{${queue}:lane:${lane}}:${name}`
   const all = Array.from({ length: partitions }, (_, p) => partitionKeys(queue, p))
   return {
+    /** Those of each partition. */
+    partitions: all as readonly PartitionKeys[],
     /** @param partition - From 0; checked by the caller. */
     partition: (partition: number): PartitionKeys => all[partition]!,
     /** Workers that share the partitions, by when they count as dead. */

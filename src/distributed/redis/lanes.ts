@@ -158,19 +158,13 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
 
   async #setPaused(laneId: string, isPaused: boolean): Promise<void> {
     checkName('laneId', laneId)
-    const { caller, keys, plan } = this.#engine
-    await Promise.all(
-      Array.from({ length: plan.numPartitions }, (_, partition) => {
-        const names = keys.partition(partition)
-        const grouped = groupedLane(laneId)
-        const lanes = names.streams([laneId, grouped])
-        return caller.run(
-          PAUSE_LANE,
-          [names.own, ...lanes, ...names.groups(grouped)],
-          [laneId, isPaused ? 1 : 0],
-        )
-      }),
-    )
+    const { caller, keys } = this.#engine
+    const grouped = groupedLane(laneId)
+    const calls = keys.partitions.map((names) => {
+      const all = [names.own, ...names.streams([laneId, grouped]), ...names.groups(grouped)]
+      return caller.run(PAUSE_LANE, all, [laneId, isPaused ? 1 : 0])
+    })
+    await Promise.all(calls)
   }
 
   async unserved(): Promise<readonly string[]> {

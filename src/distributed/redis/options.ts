@@ -1,7 +1,6 @@
 // Options: the options of a queue on Redis, checked and completed once.
 // Owns: the one table of its options.
 
-import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { RedisClientOptions } from 'redis'
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
@@ -18,6 +17,7 @@ import {
   oneOf,
 } from '../../base/options.ts'
 import { portableName } from '../../base/portable-name.ts'
+import { uniqueName } from '../../base/random.ts'
 import type { PartitionOptions } from '../../model/partition-config.ts'
 import { planPartitions, type QueuePartitions } from '../contract/queue-partitions.ts'
 
@@ -207,5 +207,5 @@ function newWorkerId(): string {
   const host = hostname()
     .replace(/[^A-Za-z0-9.-]/g, '-')
     .slice(0, 64)
-  return `${host || 'host'}-${process.pid}-${randomBytes(6).toString('hex')}`
+  return `${host || 'host'}-${process.pid}-${uniqueName()}`
 }

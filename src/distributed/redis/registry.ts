@@ -40,8 +40,8 @@ export class Registry {
 
   /** Those of all partitions. */
   async allLanes(): Promise<Map<number, string[]>> {
-    const length = this.#engine.plan.numPartitions
-    const all = Array.from({ length }, async (_, p) => [p, await this.lanesOf(p)] as const)
+    const { partitions } = this.#engine.keys
+    const all = partitions.map(async (_, p) => [p, await this.lanesOf(p)] as const)
     return new Map(await Promise.all(all))
   }
 

@@ -69,13 +69,15 @@ export class ContractStage {
   }
 
   /** Opens the queue for another worker, which beats if partitions are owned. */
-  async worker(workerId = this.settings.workerId): Promise<LeasedQueue> {
+  async worker(workerId: string): Promise<LeasedQueue> {
     const queue = await this.#open({ ...this.settings, workerId })
+    const { ownership } = queue
     this.#opened.set(queue, undefined)
-    if (queue.ownership !== undefined) {
-      await queue.ownership.heartbeat()
-      this.#opened.set(queue, this.#heartbeat(queue))
-    }
+    if (ownership === undefined) return queue
+    await ownership.heartbeat()
+    // A heartbeat that fails is seen by what the case asserts; it must not end the process.
+    const beat = () => void ownership.heartbeat().catch(() => {})
+    this.#opened.set(queue, timers.setInterval(beat, this.settings.leaseMs / 4).unref())
     return queue
   }
 
@@ -213,15 +215,6 @@ export class ContractStage {
       if (nowMs() > endMs) assert.fail(`${what}: not within ${PATIENCE_MS} ms`)
       await pause(POLL_MS)
     }
-  }
-
-  #heartbeat(queue: LeasedQueue): NodeJS.Timeout {
-    const beat = timers.setInterval(() => {
-      // A heartbeat that fails is seen by what the case asserts; it must not end the process.
-      queue.ownership?.heartbeat().catch(() => {})
-    }, this.settings.leaseMs / 4)
-    beat.unref()
-    return beat
   }
 }
 
