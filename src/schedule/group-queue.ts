@@ -5,21 +5,22 @@
 // Turns are a deficit round robin (M. Shreedhar and G. Varghese, "Efficient fair queueing using
 // deficit round robin", SIGCOMM 1995). In each round a group gets a quantum, times its weight, and
 // releases commands while it has as much left as the next one costs. The quantum is the greatest
-// cost that was met in the round before, so a turn costs O(1) on the average. While two groups wait
-// all the time, what they have got differs, by weight, by less than a quantum and two commands.
+// cost that was met in the round before, so a turn costs O(1) on average. While two groups always
+// have commands waiting, the work released for each, divided by its weight, differs by less than a
+// quantum and two commands.
 //
-// A released command gets the most usual priority and an age, so that it keeps its place everywhere
-// behind those that were released before it: the ages of all that wait are handed out in the order
-// of turns, and other lanes see a lane as old as it is. One that has that priority and that age
-// keeps its own: it always does where each group has one command.
+// A released command gets the default priority and the age of a waiting command, so that it stays
+// behind those released before it. The ages of all waiting commands are handed out in the order of
+// turns, so other lanes see how long this lane has waited. A command that already has that priority
+// and age keeps its own, as it always does where each group has one command.
 //
-// A group at a limit is in no ring, and goes on with its turn when it comes back. One that waits
-// for its rate, or whose starts must still be remembered, is in a heap by the moment at which that
-// ends, or an earlier one. One that holds nothing is forgotten soon: at once if many are idle. It
-// mostly comes again.
+// A group at a limit leaves the ring, and goes on with its turn when it returns. A group that waits
+// for its rate, or whose starts still count for it, is in a heap by the moment at which that ends,
+// or an earlier one. A group that holds nothing is kept for a while, since most come again; it is
+// forgotten at once if many are idle.
 //
-// One that comes while nothing waits, of a group below its limits, goes by. Where no group is ever
-// limited released commands hold nothing: groups are known only while something of theirs waits.
+// A command of a group below its limits passes at once while nothing waits. Where no group is ever
+// limited, released commands hold nothing: a group is known only while one of its commands waits.
 
 import { RenewedMap } from '../base/renewed-map.ts'
 import { COMMAND_RULES } from '../model/command.ts'
@@ -44,10 +45,10 @@ const PRIORITY = COMMAND_RULES.priority.default as number
 /** Groups that hold nothing are forgotten after so long, twice that at most. */
 const IDLE_MS = 1000
 
-/** So many of them are kept until then. */
+/** The most idle groups that are kept until then. */
 const IDLE_MAX = 16_384
 
-/** More commands that left than this, and than wait, are let go of. */
+/** A queue is rebuilt once more commands than this, and than still wait, have left it. */
 const LEFT_MAX = 64
 
 /** When to look at a group again, at the latest. */
@@ -497,7 +498,7 @@ export class GroupQueue<T extends GroupItem> {
     deficit[flow] = 0
   }
 
-  /** Lets go of items that have left, once they are more than those that wait. */
+  /** Rebuilds a queue without the items that have left, once they are more than those that wait. */
   #purge(flow: number): void {
     const live = this.#flows.live[flow]!
     const queue = this.#flows.queue[flow]

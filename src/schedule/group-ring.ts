@@ -23,7 +23,7 @@ export class GroupSeat {
   readonly group: string
   /** Whose limits it counts for; undefined if it waits for no turn and nothing limits its group. */
   keeper: SeatKeeper | undefined = undefined
-  /** There: its flow while its command waits, then its group. */
+  /** Its number at the keeper: of its flow while its command waits, then of its group. */
   flow = NONE
   /** One of {@link SeatState}. */
   state: number
@@ -94,15 +94,15 @@ export interface GroupItem extends Queueable {
   sequence: number
 }
 
-/** What a group is about. A flow that is free, or is no group, is IDLE. */
+/** The state of a group. A flow that is free, or is not the first of its group, is IDLE. */
 export const GroupState = Object.freeze({
   /** It holds something. */
   BUSY: 0,
-  /** It does, and is to be looked at next time. */
+  /** It holds something, and is to be looked at next time. */
   DUE: 1,
   /** It holds nothing. */
   IDLE: 2,
-  /** Nor did it at the last sweep. */
+  /** It held nothing at the last sweep either. */
   RESTED: 3,
 })
 

@@ -26,7 +26,7 @@ class CommandClass<T extends Queueable> implements Urgency, Ranked {
   readonly inChanges: HeapPlace = { place: -1 }
   /** Rank and age of the front. */
   rank = 0
-  // Doubles from the start, lest the class changes when the first comes.
+  // Doubles from the start: V8 would give the object another shape when the first one comes.
   sequence: number = Number.NaN
   untilMs: number = Number.NaN
 }
@@ -39,9 +39,9 @@ export class LaneQueue<T extends Queueable> {
     (a, b) => a.untilMs < b.untilMs,
     (one) => one.inChanges,
   )
-  /** Classes without a deadline of their own, by priority: kept, they are 256 at most. */
+  /** Classes without a deadline of their own, by priority; at most 256, so they are kept. */
   readonly #plain: (CommandClass<T> | undefined)[] = []
-  /** Classes with one, by priority and deadline: dropped when empty. */
+  /** Classes with a deadline of their own, by priority and deadline: dropped when empty. */
   readonly #dated: (Map<number, CommandClass<T>> | undefined)[] = []
   #size = 0
 
@@ -130,7 +130,7 @@ export class LaneQueue<T extends Queueable> {
     const front = one.waiting.peek()!
     one.sequence = front.sequence
     judge(this.#lane, front, nowMs, one)
-    // Alone it is the first wherever it is: most lanes have one class.
+    // Most lanes have one class, which is first wherever it stands in the heap.
     if (this.#order.size > 1 || one.inOrder.place < 0) this.#order.put(one)
     if (one.untilMs === Number.POSITIVE_INFINITY) this.#changes.remove(one)
     else this.#changes.put(one)
