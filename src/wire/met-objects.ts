@@ -1,7 +1,7 @@
 // Met objects: numbers of the objects that an encoding has met, by which later ones refer to them.
 // Owns: the list of the encoding that is under way.
 
-// Up to here objects met before are found by comparing with each.
+// Up to so many objects are found by comparing with each; more are in a map.
 const LISTED_MAX = 32
 
 let met = 0
@@ -13,7 +13,7 @@ export function countMet(): number {
   return met
 }
 
-/** The number of an object if it was met before; if not it gets one, and this is -1. */
+/** The number of an object that was met before; -1 if it was not, and then it gets the next. */
 export function indexOf(value: object): number {
   const count = met
   if (count < LISTED_MAX) {
@@ -32,7 +32,7 @@ export function indexOf(value: object): number {
   return -1
 }
 
-/** Forgets those that were met after so many. */
+/** Forgets all objects but the first `count`. */
 export function forgetMetAfter(count: number): void {
   met = count
   for (let i = met; i < LISTED_MAX; i++) listed[i] = undefined

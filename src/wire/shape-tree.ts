@@ -13,7 +13,7 @@ export const UNKNOWN = -1
 
 // Past so many keys in all, shapes are most likely dictionaries: both ends start afresh.
 const NODES_MAX = 4_096
-// And one record may bring some shapes before all numbers are given away.
+// The rest are left for the shapes that one record may bring.
 const SHAPES_KEPT = SHAPES_MAX - 64
 
 /** A key after the keys that lead to it. */
@@ -44,11 +44,11 @@ export class ShapeTree {
   #shapes = 0
   /** Whether the next record to be written must make the decoder forget its shapes. */
   #mustReset = false
-  /** Those that the record under way uses for the first time. */
+  /** The shapes that the record under way uses for the first time. */
   readonly #fresh: KeyNode[] = []
-  /** Those whose keys were asked for last, and these keys. */
-  #told: readonly KeyNode[] = []
-  #toldKeys = '[]'
+  /** The shapes whose keys were asked for last, and those keys as JSON. */
+  #lastFresh: readonly KeyNode[] = []
+  #lastKeys = '[]'
 
   /**
    * A record begins; if the last one was not written, its shapes are unknown again.
@@ -115,14 +115,17 @@ export class ShapeTree {
     return this.#fresh.length > 0
   }
 
-  /** Their keys as JSON. Records that stand for themselves often have the same in a row. */
+  /** Their keys as JSON, kept: records that are decoded alone often repeat those of the last. */
   freshKeys(): string {
     const fresh = this.#fresh
-    if (fresh.length !== this.#told.length || fresh.some((node, i) => node !== this.#told[i])) {
-      this.#told = [...fresh]
-      this.#toldKeys = JSON.stringify(fresh.map(keysOf))
+    if (
+      fresh.length !== this.#lastFresh.length ||
+      fresh.some((node, i) => node !== this.#lastFresh[i])
+    ) {
+      this.#lastFresh = [...fresh]
+      this.#lastKeys = JSON.stringify(fresh.map(keysOf))
     }
-    return this.#toldKeys
+    return this.#lastKeys
   }
 }
 

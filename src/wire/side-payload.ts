@@ -88,7 +88,7 @@ function parcelText(text: string): SideParcel {
 }
 
 /**
- * Makes the form of a value for a call of the other side, whose port refuses without a word of why.
+ * Makes the form of a value for a control call, whose port would refuse it without a reason.
  *
  * @param role - What the value is, for the path in an error.
  * @returns A member of the message, with nothing to transfer.

@@ -59,7 +59,7 @@ class Walk implements SurveyResult {
       this.#visit(value, 0)
     } catch (thrown) {
       if (thrown === this.#rejection) throw thrown
-      // Nothing but a getter or a proxy trap of the user's can throw in here, or the stack end.
+      // Only a getter or a proxy trap of the user's, or the end of the stack, can throw here.
       const overflow = types.isNativeError(thrown) && /call stack/.test(thrown.message)
       throw this.#reject(overflow ? 'nested too deeply' : 'a member that throws when read', thrown)
     }

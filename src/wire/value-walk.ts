@@ -40,9 +40,9 @@ import {
 const ARENA_BYTES = 16_384
 // An arena that grew past this is given back after use.
 const ARENA_KEPT_BYTES = 1_048_576
-// The most that one value takes besides long text, numbers and bytes, which see to their own room.
+// The most that one value takes besides long text, numbers and bytes, which make room themselves.
 const MARGIN_BYTES = 64
-// Longer arrays are looked at before they get room: a sparse one has few of so many numbers.
+// Longer arrays are checked before they get room: a sparse one may hold few numbers.
 const NUMBERS_AT_ONCE = 4_096
 // Longer bytes lie beside a record that goes through a port, which copies them natively.
 const BESIDE_BYTES_MIN = 4_096
@@ -67,7 +67,7 @@ let hasReferences = false
 let isPolluted = false
 let depthMax = DEPTH_MAX
 let errorDepth = 0
-/** Objects with shapes that are not remembered: where their numbers stand, and their keys. */
+/** Objects whose shapes get no number: the places where their numbers would be, and their keys. */
 let once: { readonly place: number; readonly keys: readonly string[] }[] = []
 
 function resize(bytes: number): void {
