@@ -27,7 +27,7 @@ import type { Window, WindowEntry } from './window.ts'
  */
 const TURN_MS = 2
 
-/** While there is something to run, the command ring is read no more often: it costs a miss. */
+/** Time between reads of the command ring while something can run: each costs a cache miss. */
 const READ_MS = 0.01
 
 /** The gate was not asked, or its lane keeps no account. */
@@ -93,7 +93,7 @@ export class DutyCycle implements Admission<WindowEntry> {
   #running = 0
   /** How many are streams that rest. */
   #resting = 0
-  /** A run that is free goes to a stream that may go on and to the next command in turn. */
+  /** A free run goes to a stream and to the next command alternately; whether it is a stream's. */
   #isStreamsTurn = false
   /** Broadcasts that wait for handlers to come to rest, in order, by id. */
   readonly #requests = new Map<string, Request>()
@@ -140,7 +140,7 @@ export class DutyCycle implements Admission<WindowEntry> {
     })
   }
 
-  /** Looks for work now; called when the coordinator rings and after an own turn was queued. */
+  /** Looks for work now; called when the coordinator rings, and for a turn queued by the cycle. */
   readonly turn = (): void => {
     this.#isTurnQueued = false
     this.#clockMs = nowMs()
@@ -187,7 +187,7 @@ export class DutyCycle implements Admission<WindowEntry> {
     this.#queueTurn()
   }
 
-  /** Id in its ring of the command that runs, if there is exactly one that does not rest. */
+  /** Ring id of the one run that does not rest; undefined if there is none, or more than one. */
   get soleRun(): number | undefined {
     const [run, other] = this.#runs.filter((each) => each !== undefined && !each.isResting)
     return other === undefined ? run?.id : undefined
@@ -362,7 +362,7 @@ export class DutyCycle implements Admission<WindowEntry> {
       return
     }
     const startedAtMs = hasEntered ? gate.startedAtMs : this.#clockMs
-    // The coordinator sees to it as well, unless it is busy, or the process stood still.
+    // The coordinator checks this too, but it may be busy, or the process may have stood still.
     const isLate = entry.latestStartMs <= startedAtMs
     if (isLate || !end.slots.start(id, startedAtMs)) {
       if (hasEntered) gate.leave(laneIndex, gate.slot)

@@ -25,7 +25,7 @@ export function callUser(run: AnyFunction, self: unknown, ...args: unknown[]): u
   return apply(run, self, args)
 }
 
-/** Runs the handler of a type that is none of the module's. */
+/** Runs a command that names a module of its own, by the index of its type. */
 type RunFile = (index: number, payload: unknown, context: CommandContext) => unknown
 
 /** The user's module, taken apart. */

@@ -60,13 +60,13 @@ export class NestedSubmits {
     try {
       const hasSignal = signal !== undefined
       const carrier = runTracer()?.carrier()
-      const said = { id, parent, lane, type, payload: side, options: others, carrier }
-      const report = await this.#server.submit({ ...said, wait, hasSignal })
+      const command = { id, parent, lane, type, payload: side, options: others, carrier }
+      const report = await this.#server.submit({ ...command, wait, hasSignal })
       const value = fromSideValue(report.side)
       // Its signal counts until it has ended, not only until it was accepted.
       outlives = report.ok && hasSignal && !wait
       if (report.ok) return value
-      // The reason stayed here.
+      // The reason of the signal never crosses threads.
       const isAbort = signal?.aborted && value instanceof LaneError && value.code === ABORTED
       throw isAbort ? laneError(ABORTED, value.details, signal.reason) : value
     } finally {

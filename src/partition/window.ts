@@ -61,7 +61,7 @@ export class Window implements RecordSink {
     } catch (error) {
       entry.problem = error
     }
-    // As at the beginning of time: it is judged anew when it is looked at.
+    // As of time 0, which needs no clock: its rank is brought up to date when it is looked at.
     this.#scheduler.offer(entry, 0)
   }
 
