@@ -136,7 +136,7 @@ export interface CommandManager {
 export class Command implements Schedulable, GroupItem, CommandFields, StreamSource {
   /** With metrics it changes, and says when the command could have started. */
   manager: CommandManager
-  /** With a group it is another while the command has its turn, and so is the sequence. */
+  /** With a group it differs while the command has its turn, and so does the sequence. */
   rank: number
   sequence: number
   readonly type: CommandType

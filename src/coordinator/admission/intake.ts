@@ -72,7 +72,7 @@ export class Intake {
   /** The command from whose number on they hold another; Infinity without metrics. */
   #renewsAt: number
   #sequence = 0
-  /** Checked options of the last command that had such, its lane, and what was made of them. */
+  /** The last checked options that may be shared, their lane, and what was made of them. */
   #lastOptions: CommandOptions | undefined
   #lastLane: Lane | undefined
   #lastGiven: GivenOptions | undefined
@@ -246,7 +246,7 @@ export class Intake {
   }
 
   /**
-   * Checks a submit and makes its command, which is WAITING. The manager runs, as callers know.
+   * Checks a submit and makes its command, which is WAITING. Callers see that the manager runs.
    *
    * @param isDetailed - Whether its promise gives an outcome.
    * @param stream - Takes the values of its handler, if it gives them one by one.
@@ -320,7 +320,7 @@ export class Intake {
     const leave = this.#backpressure.wait(lane, {
       bytes: command.extras?.bytes ?? 0,
       accept: () => {
-        // Its signal has aborted and has not come to it yet.
+        // The abort event of its signal has not reached it yet.
         if (command.isOver) {
           command.abort(command.signal?.reason)
           return
@@ -403,7 +403,7 @@ function planRetry(retry: RetryOptions): RetryPlan {
   let plan = PLANS.get(retry)
   if (plan === undefined) {
     plan = checkOptions<RetryPlan>('command.retry', retry, RETRY_RULES)
-    // Only what cannot change any more is known by its identity.
+    // Only options that cannot change any more may be recognised by identity.
     if (Object.isFrozen(retry)) PLANS.set(retry, plan)
   }
   return plan

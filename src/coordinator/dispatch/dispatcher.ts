@@ -38,11 +38,11 @@ export class Dispatcher implements Admission<Command> {
   #outrankedRank = 0
   /** Commands bound so far. */
   #boundCount = 0
-  /** A payload is being read. Its getters may do anything, but the backlog must not change. */
+  /** Whether a payload is being read: its getters may do anything, the backlog must not change. */
   isBinding = false
-  /** What they submitted; placed once the command under way has its place. */
+  /** What those getters submitted; placed once the command being bound has its place. */
   readonly #submitted: Command[] = []
-  /** One that leaves the order and is not bound, and its rank there. */
+  /** A command that leaves the order to wait elsewhere, and its rank there. */
   #aside: Command | undefined
   #asideRank = 0
   readonly #horizon = new Horizon()
@@ -200,7 +200,7 @@ export class Dispatcher implements Admission<Command> {
         sum += Math.min(openCountOf(lane), slots === 0 ? Number.POSITIVE_INFINITY : slots)
         continue
       }
-      // Nothing of it starts but what could not be taken back.
+      // Of a paused lane only commands that could not be taken back start.
       bound -= backlog.sizeOf(index) + backlog.turns.readyIn(index)
       for (const { incarnation } of this.#partitions) {
         sum += incarnation?.window.load.inLane(index) ?? 0
@@ -228,7 +228,7 @@ export class Dispatcher implements Admission<Command> {
     this.#horizon.queued(from, to, atMs, now)
   }
 
-  /** How long results may lie unread from now on, in milliseconds: no partition runs dry. */
+  /** How long results may stay unread, in milliseconds, before a partition could run dry. */
   doze(now: number): number {
     let least = Number.POSITIVE_INFINITY
     for (const { window } of this.#partitions) {
@@ -237,7 +237,7 @@ export class Dispatcher implements Admission<Command> {
     return this.#horizon.doze(now, least / 1000)
   }
 
-  /** Whether that was too long for what was bound since. */
+  /** Whether commands bound since make that too long. */
   get hasYounger(): boolean {
     return this.#horizon.hasYounger
   }
@@ -321,8 +321,8 @@ export class Dispatcher implements Admission<Command> {
         this.#outrankedRank = rank
       }
     } else if (this.#stranded === undefined && !this.#choice.isKeptOut(command)) {
-      // One that is kept out for a suspect has not found no room: the suspect itself may be in a
-      // limited lane.
+      // One that is kept out for a suspect does not count: the suspect itself may be in a limited
+      // lane, and would then wait behind it.
       this.#stranded = command
       this.#strandedRank = rank
     }

@@ -1,5 +1,5 @@
 // Partition choice: which partition a command goes to, if any has room for it.
-// Owns: how many commands of a limited lane at most, and of one with a minimum at least, are bound.
+// Owns: bounds on what is bound: the most of a limited lane, the least of one with a minimum.
 // Must not: bind or take back (dispatcher). It writes one thing: the partition that is kept free
 // for a command that must run by itself.
 
@@ -11,7 +11,7 @@ import { type Lane, openCountOf } from '../lane-table.ts'
 import type { InFlightWindow } from '../threads/in-flight-window.ts'
 import type { PartitionHandle } from '../threads/partition-handle.ts'
 
-/** Waking a sleeping partition costs about as much as so much work on one that is awake. */
+/** Work on an awake partition that costs about as much as waking one that sleeps. */
 const WAKE_COST_US = 200
 
 /**
@@ -35,8 +35,8 @@ export class PartitionChoice {
   readonly #allowances: Float64Array
   /**
    * By lane: commands that stay bound to each partition, so that the lane has its minimum. Where
-   * less runs at once than all minima together, only the most urgent lanes have some: those of the
-   * others would run before what waits of these, if the window of a partition ran dry.
+   * fewer handlers run at once than all minima add up to, only the most urgent lanes have some: in
+   * a window that ran dry, commands of the others would run before those that wait of these lanes.
    */
   readonly promised: Float64Array
   /** By lane: runs that go on in threads that are being terminated; kept by the dispatcher. */

@@ -76,7 +76,7 @@ export class InFlightWindow implements RecordSink, Holder {
   readonly streams = new Set<Command>()
   /** How much is bound. */
   readonly load: WindowLoad
-  /** Which of it runs too long. */
+  /** The runs that have time-outs, and those that go on without their commands. */
   readonly watch: RunWatch = new RunWatch()
   /** A command that must run here by itself: nothing else is bound until it has ended. */
   reservedFor: Command | undefined = undefined
@@ -89,7 +89,7 @@ export class InFlightWindow implements RecordSink, Holder {
   /** By lane: what is counted of its runs; only with metrics. */
   tallies: readonly RunTally[] | undefined = undefined
   readonly #bytesMax: number
-  /** Takes what is judged. */
+  /** Takes the answers of `judge`, lest each call allocates one. */
   readonly #urgency: Urgency = { rank: 0, untilMs: 0 }
   /** When bound commands were judged last. */
   #judgedAtMs = 0
@@ -219,9 +219,9 @@ export class InFlightWindow implements RecordSink, Holder {
   }
 
   /**
-   * What a payload beside the ring counts for: 32 that are moved fill a window. A string counts for
-   * all its bytes: the port copies it, and the C library gives memory for more than a few back to
-   * the system again and again, with 32 of 256 KiB a third of their time.
+   * Bytes that a payload beside the ring counts for: 32 that are moved fill a window. A string
+   * counts for all its bytes: the port copies it, and with more than a few in flight the C library
+   * keeps returning their memory to the system, for 32 of 256 KiB a third of their time.
    */
   #sideBytes({ payload, transferList }: Command): number {
     const most = typeof payload === 'string' ? this.#bytesMax : this.#bytesMax >> 5
