@@ -5,9 +5,10 @@ import { isDeepStrictEqual } from 'node:util'
 import { PartitionConfig, type QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, refused, until, within } from '../support/deadline.ts'
-import { open } from '../support/managers.ts'
+import { open, share } from '../support/managers.ts'
 
 const two = PartitionConfig.balanced(2)
+const shared = share('nesting.js', { partitions: two })
 
 function wordsOf() {
   const shared = new SharedArrayBuffer(32)
@@ -29,7 +30,7 @@ async function keysOfBoth(manager: QueueManager): Promise<string[][]> {
 }
 
 test('a nested command gives its result, of any kind', async () => {
-  const manager = await open('nesting.js', { partitions: two })
+  const manager = shared()
   for (const payload of [
     5,
     'text',
@@ -44,7 +45,7 @@ test('a nested command gives its result, of any kind', async () => {
 })
 
 test('a nested command that fails rejects with the error as it was thrown', async () => {
-  const manager = await open('nesting.js', { partitions: two })
+  const manager = shared()
   const call = { type: 'fail', payload: 'deep down' }
   expect(await run(manager, 'tryCall', call)).toMatchObject({
     name: 'RangeError',
@@ -84,7 +85,7 @@ test.each([
   ],
   ['a time-out', { type: 'wait', payload: 60_000, options: { timeoutMs: 20 } }, 'CORELANE_TIMEOUT'],
 ])('%s is refused as it is on the main thread', async (_, call, code) => {
-  const manager = await open('nesting.js', { partitions: two })
+  const manager = shared()
   expect(await run(manager, 'tryCall', call)).toMatchObject({ code })
   const { options, lane } = { lane: 'query', options: {}, ...call }
   if (!code.endsWith('TIMEOUT')) {
@@ -94,7 +95,7 @@ test.each([
 })
 
 test('a payload or a result that cannot cross is refused in the handler', async () => {
-  const manager = await open('nesting.js', { partitions: two })
+  const manager = shared()
   const code = 'CORELANE_UNSERIALIZABLE'
   const says = (text: string) => expect.stringContaining(text)
   const [fails, stream, port] = ['tryBad', 'tryStream', 'tryPort'].map((type) => run(manager, type))
@@ -188,7 +189,7 @@ test('a context that is kept for later submits nothing once its command has ende
 })
 
 test('a broadcast submits nothing', async () => {
-  const manager = await open('nesting.js', { partitions: two })
+  const manager = shared()
   const results = await within(manager.broadcast('tryCall', { type: 'echo' }), 'broadcast')
   for (const result of results) {
     expect(result).toMatchObject({ code: 'CORELANE_INVALID_COMMAND' })

@@ -5,12 +5,14 @@ import { isDeepStrictEqual } from 'node:util'
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { expect, test } from 'vitest'
 import { failure, rejection, within } from '../support/deadline.ts'
-import { open } from '../support/managers.ts'
+import { open, share } from '../support/managers.ts'
 import { range } from '../support/range.ts'
 import { strategies } from '../support/strategies.ts'
 
 const KIB = 1024
 const MIB = 1024 * KIB
+
+const single = share('values.js', { partitions: { count: 1 } })
 
 function bytes(length: number): Uint8Array<ArrayBuffer> {
   const filled = new Uint8Array(length)
@@ -103,7 +105,7 @@ test.each(strategies)('mixed payloads stay with their commands under %s', async 
 })
 
 test('a payload of 64 MiB arrives whole, and so does a result of 64 MiB', async () => {
-  const manager = await open('values.js', { partitions: { count: 1 } })
+  const manager = single()
   const large = bytes(64 * MIB)
   expect(await within(manager.run('sum', large), 'sum of 64 MiB')).toEqual(checksum(large))
   expect(large.byteLength).toBe(64 * MIB)
@@ -116,7 +118,7 @@ test('a payload of 64 MiB arrives whole, and so does a result of 64 MiB', async 
 })
 
 test.each([10, 100 * KIB, 64 * MIB])('%i bytes of a transfer list are moved', async (length) => {
-  const manager = await open('values.js', { partitions: { count: 2 } })
+  const manager = single()
   const moved = bytes(length)
   const expected = checksum(moved)
   const result = manager.run('sum', moved, { transferList: [moved.buffer] })
@@ -127,7 +129,7 @@ test.each([10, 100 * KIB, 64 * MIB])('%i bytes of a transfer list are moved', as
 test.each(['give', 'giveInside'] as const)(
   'move() (%s) takes the memory from the partition',
   async (type) => {
-    const manager = await open('values.js', { partitions: { count: 1 } })
+    const manager = single()
     const result = (await within(manager.run(type, { length: MIB, fill: 3 }), type)) as unknown
     const given = type === 'give' ? result : (result as { bytes: Uint8Array }).bytes
     expect((given as Uint8Array).length).toBe(MIB)
@@ -169,7 +171,7 @@ test('a result that reports when it is read arrives, and so does what it reports
 })
 
 test('a MessagePort in the payload works on the other side', async () => {
-  const manager = await open('values.js', { partitions: { count: 1 } })
+  const manager = single()
   const { port1, port2 } = new MessageChannel()
   const received = new Promise((resolve) => port1.once('message', resolve))
   const sent = manager.run('greet', { port: port2, name: 'you' }, { transferList: [port2] })
@@ -179,7 +181,7 @@ test('a MessagePort in the payload works on the other side', async () => {
 })
 
 test('a MessagePort in a result works on this side', async () => {
-  const manager = await open('values.js', { partitions: { count: 1 } })
+  const manager = single()
   const { port } = (await within(manager.run('givePort'), 'givePort')) as unknown as {
     port: MessagePort
   }
@@ -188,7 +190,7 @@ test('a MessagePort in a result works on this side', async () => {
 })
 
 test('shared memory stays shared both ways', async () => {
-  const manager = await open('values.js', { partitions: { count: 1 } })
+  const manager = single()
   const shared = new SharedArrayBuffer(16)
   const back = (await within(manager.run('writeShared', shared), 'writeShared')) as never
   expect(new Int32Array(shared)[0]).toBe(42)
@@ -204,7 +206,7 @@ test('what a handler throws arrives as it was thrown', async () => {
     number: 0,
     object: { status: 404 },
   }
-  const manager = await open('values.js', { partitions: { count: 1 } })
+  const manager = single()
   for (const type of ['throwIt', 'rejectWith'] as const) {
     const error = await failure(manager.run(type, 'error'), type)
     expect(error).toBeInstanceOf(TypeError)

@@ -4,10 +4,12 @@
 import { QueueManager, QueueManagerBuilder } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, refused, within } from '../support/deadline.ts'
-import { fixture, open, openLedger } from '../support/managers.ts'
+import { fixture, open, openLedger, share } from '../support/managers.ts'
 import { range } from '../support/range.ts'
 
+const one = { partitions: { count: 1 } } as const
 const two = { partitions: { count: 2 } } as const
+const shared = share('values.js', two)
 
 async function gather<T>(source: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = []
@@ -16,20 +18,20 @@ async function gather<T>(source: AsyncIterable<T>): Promise<T[]> {
 }
 
 test('run uses the default lane unless it is told another', async () => {
-  const manager = await open('surroundings.js', two)
+  const manager = await open('surroundings.js', one)
   expect(await within(manager.run('context'), 'run')).toMatchObject({ lane: 'query' })
   const untold = manager.run('context', null, { lane: undefined, priority: 3 })
   expect(await within(untold, 'run')).toMatchObject({ lane: 'query' })
   const told = manager.run('context', null, { lane: 'skill', priority: 3 })
   expect(await within(told, 'run')).toMatchObject({ lane: 'skill' })
-  const named = await open('surroundings.js', { ...two, defaultLane: 'prompt' })
+  const named = await open('surroundings.js', { ...one, defaultLane: 'prompt' })
   expect(await within(named.run('context'), 'run')).toMatchObject({ lane: 'prompt' })
-  const own = await open('surroundings.js', { ...two, lanes: { only: {}, other: {} } })
+  const own = await open('surroundings.js', { ...one, lanes: { only: {}, other: {} } })
   expect(await within(own.run('context'), 'run')).toMatchObject({ lane: 'only' })
 })
 
 test('the proxy calls handlers like local functions, and is no thenable', async () => {
-  const manager = await open('values.js', two)
+  const manager = shared()
   const api = manager.handlers() as Record<string, (...given: unknown[]) => Promise<unknown>>
   expect(await within(api.echo!({ a: 1 }), 'echo')).toEqual({ a: 1 })
   expect(await within(api.look!(), 'look')).toMatchObject({ argument: 'undefined' })
@@ -51,7 +53,7 @@ test('a member of the proxy that was taken before the start can be called', asyn
 })
 
 test('submitMany gives results in the order of the payloads', async () => {
-  const manager = await open('values.js', two)
+  const manager = shared()
   const payloads = range(3_000).map((index) => ({ index }))
   expect(await within(manager.submitMany('query', 'echo', payloads), 'many')).toEqual(payloads)
   expect(await within(manager.submitMany('query', 'echo', new Set([1, 2])), 'a set')).toEqual([
@@ -111,7 +113,7 @@ test('broadcast runs once on every partition, outside lanes, and gives results b
 })
 
 test('broadcast carries payloads and results of every kind, and errors as they are thrown', async () => {
-  const manager = await open('values.js', two)
+  const manager = shared()
   const payload = { map: new Map([[1, new Date(5)]]), bytes: new Uint8Array(100_000).fill(1) }
   expect(await within(manager.broadcast('echo', payload), 'echo')).toEqual([payload, payload])
   expect(await within(manager.broadcast('later', undefined), 'later')).toEqual([
@@ -161,7 +163,7 @@ test('the builder makes what create makes, and each call gives a new builder', a
 })
 
 test('stats tell about the host', async () => {
-  const manager = await open('values.js', two)
+  const manager = shared()
   const { host } = manager.stats()
   expect(host.cores).toBeGreaterThan(0)
   expect(host.totalMemoryMb).toBeGreaterThan(host.freeMemoryMb)

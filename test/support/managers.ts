@@ -2,7 +2,7 @@
 // causes an unhandled rejection on the main thread.
 
 import { QueueManager, type QueueManagerOptions } from 'corelane'
-import { afterEach, expect } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect } from 'vitest'
 import { within } from './deadline.ts'
 import { Ledger } from './ledger.ts'
 
@@ -43,6 +43,14 @@ export async function open(
   const manager = create(handlers, options)
   await within(manager.start(), `start of ${handlers}`)
   return manager
+}
+
+/** Makes and starts a manager for the tests of a file that leave it as it was; gives it in each. */
+export function share(handlers: string, options: QueueManagerOptions = {}): () => QueueManager {
+  const manager = QueueManager.create({ handlers: fixture(handlers), ...options })
+  beforeAll(() => within(manager.start(), `start of ${handlers}`))
+  afterAll(() => within(manager.close(), 'close after the tests'))
+  return () => manager
 }
 
 /** Makes and starts a manager whose handlers write down so many commands. */
