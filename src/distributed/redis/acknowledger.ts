@@ -62,7 +62,6 @@ export class RedisAcknowledger {
         COMPLETE,
         [...names.streams(lanes), ...commands, ...names.groups(...lanes)],
         [...args, ...channels.names],
-        { mark: 2 },
       ]
     }
     const deliveries = completions.map(({ delivery }) => delivery)
@@ -108,7 +107,6 @@ export class RedisAcknowledger {
         DEAD_LETTER,
         [...place, dead, deadOrder, deadLanes, ...names.groups(...lanes)],
         [...command, ...end, channel, plan.maxDead],
-        { mark: 3 },
       ]
     })
     return status!

@@ -12,14 +12,6 @@ import type { Script } from './scripts/script.ts'
 const TRANSIENT =
   /^(?:LOADING|BUSY|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|OOM|NOREPLICAS|MISCONF|READONLY|UNBLOCKED|ERR max number of clients)/
 
-/** How a script is asked again when its answer was lost. Default: as it was. */
-interface Repetition {
-  /** Which argument is set to `1` then. */
-  readonly mark?: number
-  /** It is not asked again. */
-  readonly never?: boolean
-}
-
 /** How something is done again. */
 interface Attempts {
   /** When its time is up, on the monotonic clock. Default: after `callTimeoutMs`. */
@@ -35,7 +27,6 @@ export type Call = readonly [
   script: Script,
   keys: readonly string[],
   args: readonly (string | number | Buffer)[],
-  repetition?: Repetition,
 ]
 
 /** An answer of a script: numbers, Buffers, and lists of them. */
@@ -93,7 +84,8 @@ export class RedisCaller {
    * @throws LaneError `CORELANE_QUEUE_UNAVAILABLE`; LinkLost if it is to be asked once only.
    */
   run<Answer extends Reply = Reply>(...call: Call): Promise<Answer> {
-    const [script, keys, args, { mark, never } = {}] = call
+    const [script, keys, args] = call
+    const { mark, isOnce } = script
     const given = args.map((arg) => (typeof arg === 'number' ? String(arg) : arg))
     const words = ['', '', String(keys.length), ...keys, ...given]
     let isKnown = true
@@ -101,7 +93,7 @@ export class RedisCaller {
     const attempt = async () => {
       words[0] = isKnown ? 'EVALSHA' : 'EVAL'
       words[1] = isKnown ? script.sha : script.source
-      if (isRepeat && mark !== undefined) words[3 + keys.length + mark] = '1'
+      if (isRepeat && mark !== undefined) words[2 + keys.length + mark] = '1'
       try {
         return (await this.#link.send(words)) as Answer
       } catch (error) {
@@ -113,7 +105,7 @@ export class RedisCaller {
         throw error
       }
     }
-    return this.repeat(attempt, { isOnce: never })
+    return this.repeat(attempt, { isOnce })
   }
 
   /** Sends a command that may be sent again. */

@@ -344,7 +344,6 @@ export class RedisFetcher {
         LEASE,
         [names.own, ...names.streams(laneIds), ...names.groups(...laneIds)],
         [...own, ...laneWords(share, lanes)],
-        { never: true },
       )
       return answerOf(reply, lanes.length)
     } catch (error) {

@@ -16,7 +16,7 @@
 import { GROUPS } from './groups.ts'
 import { HELD, type Script, script, WAKE } from './script.ts'
 
-export const COMPLETE: Script = script('complete')`${HELD}${GROUPS}${WAKE}
+export const COMPLETE: Script = script('complete', { mark: 3 })`${HELD}${GROUPS}${WAKE}
 local consumer, ttl, isRepeat, results = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[6]
 local statuses, ended, frames = {}, {}, {}
 local i, at, first = 0, 1, tonumber(ARGV[4])

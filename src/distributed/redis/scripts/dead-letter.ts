@@ -22,7 +22,9 @@
 import { GROUPS } from './groups.ts'
 import { COUNT_DEAD, HELD, NOW, type Script, script, WAKE } from './script.ts'
 
-export const DEAD_LETTER: Script = script('dead-letter')`${NOW}${HELD}${GROUPS}${COUNT_DEAD}${WAKE}
+export const DEAD_LETTER: Script = script('dead-letter', {
+  mark: 4,
+})`${NOW}${HELD}${GROUPS}${COUNT_DEAD}${WAKE}
 local stream, key, result = KEYS[1], KEYS[2], ARGV[9]
 if not isHeld(stream, ARGV[2], ARGV[1], ARGV[3]) then
   return ARGV[4] == '1' and redis.call('GET', key) == 'E' .. result and 1 or 0

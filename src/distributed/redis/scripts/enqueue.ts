@@ -19,10 +19,9 @@
 import { GROUPS } from './groups.ts'
 import { AVAILABLE, NOW, REWRITTEN, type Script, SET_WORD, script, WAKE } from './script.ts'
 
-export const ENQUEUE: Script = script(
-  'enqueue',
-  '',
-)`${AVAILABLE}${NOW}${GROUPS}${REWRITTEN}${SET_WORD}${WAKE}
+export const ENQUEUE: Script = script('enqueue', {
+  flags: '',
+})`${AVAILABLE}${NOW}${GROUPS}${REWRITTEN}${SET_WORD}${WAKE}
 local lanes, packed = tonumber(ARGV[1]), ARGV[2]
 local statuses, delays, time = {}, {}, 0
 local key, at, first, grouped, from = 2 + lanes, 1, 2 + lanes, ARGV[4 + lanes], 1

@@ -33,9 +33,9 @@ import {
   WAKE,
 } from './script.ts'
 
-export const LEASE: Script = script(
-  'lease',
-)`${NOW}${AVAILABLE}${PENDING}${GROUPS}${GROUP_INFO}${REWRITTEN}${WAKE}
+export const LEASE: Script = script('lease', {
+  isOnce: true,
+})`${NOW}${AVAILABLE}${PENDING}${GROUPS}${GROUP_INFO}${REWRITTEN}${WAKE}
 local consumer, worker, time = ARGV[1], ARGV[2], now()
 local owned, epoch = ARGV[4] ~= '', '0'
 if owned then

@@ -14,8 +14,16 @@
 
 import { createHash } from 'node:crypto'
 
+/** How a script is asked again when its answer was lost. Default: as it was. */
+interface Repetition {
+  /** Which argument is set to `1` then, from 1. */
+  readonly mark?: number
+  /** Whether it is not asked again. */
+  readonly isOnce?: boolean
+}
+
 /** A script and the name Redis knows it by. */
-export interface Script {
+export interface Script extends Repetition {
   readonly name: string
   readonly source: string
   readonly sha: string
@@ -140,16 +148,17 @@ end
 `
 
 /**
- * Makes a script of the template that follows. It runs when Redis is full, too, so that a full
- * queue can be emptied.
+ * Makes a script of the template that follows. By default it runs when Redis is full, too, so that
+ * a full queue can be emptied.
  */
 export function script(
   name: string,
-  flags = 'allow-oom',
+  { flags = 'allow-oom', ...repetition }: Repetition & { readonly flags?: string } = {},
 ): (texts: TemplateStringsArray, ...pieces: readonly (string | number)[]) => Script {
   return (texts, ...pieces) => {
     const head = `#!lua${flags === '' ? '' : ` flags=${flags}`}\n-- corelane ${name}`
     const source = head + String.raw({ raw: texts }, ...pieces)
-    return Object.freeze({ name, source, sha: createHash('sha1').update(source).digest('hex') })
+    const sha = createHash('sha1').update(source).digest('hex')
+    return Object.freeze({ name, source, sha, ...repetition })
   }
 }
