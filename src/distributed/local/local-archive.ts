@@ -1,22 +1,21 @@
 // Local archive: how commands ended, and those that failed for good, in the engine of this process.
 // Owns: results until they expire, dead commands until they are redriven or dropped.
 
-import { Deque } from '../../base/deque.ts'
+import { Chain, type Linked } from '../../base/chain.ts'
 import { RenewedMap } from '../../base/renewed-map.ts'
 import type { DeadCommand } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, type CommandResult, leavesNothing } from '../contract/envelope.ts'
 
-/** Results that were forgotten may take so much room more than those that are kept. */
-const FORGOTTEN_MAX = 1024
-
 /** What is known of an id: a command that has not ended, or how it ended, until that expires. */
-export class LocalEntry<Command = unknown> {
+export class LocalEntry<Command = unknown> implements Linked<LocalEntry<Command>> {
   readonly id: string
   /** Undefined once it has ended. */
   command: Command | undefined
   /** Undefined before, and once it is forgotten. */
   result: CommandResult | undefined = undefined
   untilMs: number = Number.NaN
+  older: LocalEntry<Command> | undefined = undefined
+  younger: LocalEntry<Command> | undefined = undefined
 
   constructor(id: string, command: Command | undefined) {
     this.id = id
@@ -30,9 +29,8 @@ export class LocalArchive<Command = unknown> {
   readonly #maxDead: number
   /** By id; of commands that have not ended, too. */
   readonly entries = new RenewedMap<string, LocalEntry<Command>>()
-  /** In the order in which they ended, which is that in which they expire; forgotten ones, too. */
-  readonly #results = new Deque<LocalEntry<Command>>()
-  #kept = 0
+  /** Those with a result, in the order in which they ended, which is that in which they expire. */
+  readonly #results = new Chain<LocalEntry<Command>>()
   /** By id, the oldest first. */
   readonly dead = new Map<string, DeadCommand>()
 
@@ -57,17 +55,14 @@ export class LocalArchive<Command = unknown> {
     }
     entry.result = submitter === undefined ? { ...result, value: undefined } : result
     entry.untilMs = nowMs + this.#ttlMs
-    this.#results.push(entry)
-    this.#kept++
-    while (this.#kept > this.#maxResults) this.#forgetOldest()
-    if (this.#results.length > 2 * this.#kept + FORGOTTEN_MAX) this.#results.filter(isKept)
+    this.#results.add(entry)
+    while (this.#results.size > this.#maxResults) this.forget(this.#results.oldest!.id)
   }
 
   expire(nowMs: number): void {
-    for (;;) {
-      const oldest = this.#results.first
-      if (oldest === undefined || (isKept(oldest) && oldest.untilMs > nowMs)) return
-      this.#forgetOldest()
+    let { oldest } = this.#results
+    for (; oldest !== undefined && oldest.untilMs <= nowMs; oldest = this.#results.oldest) {
+      this.forget(oldest.id)
     }
   }
 
@@ -76,7 +71,7 @@ export class LocalArchive<Command = unknown> {
     if (entry?.result === undefined) return
     entry.result = undefined
     this.entries.delete(id)
-    this.#kept--
+    this.#results.remove(entry)
   }
 
   /** How a command ended; undefined if nothing is known. */
@@ -87,14 +82,6 @@ export class LocalArchive<Command = unknown> {
   /** Whether a command of that id has ended, or not yet. */
   knows(id: string): boolean {
     return this.entries.has(id) || (this.dead.size > 0 && this.dead.has(id))
-  }
-
-  /** Forgets the oldest result, unless that is done. */
-  #forgetOldest(): void {
-    const oldest = this.#results.shift()!
-    if (!isKept(oldest)) return
-    this.#kept--
-    this.entries.delete(oldest.id)
   }
 
   deadLetter(command: DeadCommand): void {
@@ -125,8 +112,4 @@ export class LocalArchive<Command = unknown> {
     }
     return listed
   }
-}
-
-function isKept({ result }: LocalEntry): boolean {
-  return result !== undefined
 }
