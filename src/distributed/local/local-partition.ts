@@ -5,6 +5,7 @@
 // Of the commands with a key only the first is in its lane's queue, or leased: the others wait
 // behind it, so that they are run one at a time and in order, whatever their lanes and priorities.
 
+import { isDeepStrictEqual } from 'node:util'
 import type { Linked } from '../../base/chain.ts'
 import { RenewedMap } from '../../base/renewed-map.ts'
 import { COMMAND_RULES } from '../../model/command.ts'
@@ -14,7 +15,7 @@ import { GroupSeat } from '../../schedule/group-ring.ts'
 import type { HeapPlace } from '../../schedule/indexed-heap.ts'
 import { LaneQueue, type Queueable } from '../../schedule/lane-queue.ts'
 import { precedes, type Ranked } from '../../schedule/priority-heap.ts'
-import type { GroupTerms, LaneDemand } from '../contract/distributed-queue.ts'
+import type { LaneDemand } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope } from '../contract/envelope.ts'
 import { LocalEntry } from './local-archive.ts'
 import { tokenMs } from './local-limits.ts'
@@ -103,17 +104,12 @@ export interface OpenDemand {
  */
 export class LocalLanePlans {
   readonly #plans = new Map<string, LanePlan>()
-  /** Terms of groups as they were given with the plans. */
-  readonly #terms = new WeakMap<LanePlan, GroupTerms>()
+  /** What the plans were made of. */
+  readonly #demands = new WeakMap<LanePlan, LaneDemand>()
 
   /** A lane as it was described last. */
   planOf(laneId: string): LanePlan {
-    let plan = this.#plans.get(laneId)
-    if (plan === undefined) {
-      plan = planLane(laneId, {})
-      this.#keep(plan)
-    }
-    return plan
+    return this.#plans.get(laneId) ?? this.#keep(planLane(laneId, {}))
   }
 
   /**
@@ -125,48 +121,36 @@ export class LocalLanePlans {
     return demands.map((demand) => ({ plan: this.#adapted(demand), left: demand.max }))
   }
 
-  #adapted({ laneId, priority, boost, groups }: LaneDemand): LanePlan {
+  #adapted(demand: LaneDemand): LanePlan {
+    const { laneId, priority, boost, groups } = demand
     const known = this.#plans.get(laneId)
-    if (known?.priority === priority && isSameBoost(known, boost)) {
-      if (this.#terms.get(known) === groups || isSameTerms(known, groups)) return known
-    }
-    const steps = boost.map(({ afterMs, levels }) => ({ afterMs, by: levels }))
+    const before = known && this.#demands.get(known)
+    if (known !== undefined && before !== undefined && isSame(before, demand)) return known
     const plan = planLane(laneId, {
       priority,
-      priorityBoost: { steps },
+      priorityBoost: { steps: boost.map(({ afterMs, levels }) => ({ afterMs, by: levels })) },
       groupConcurrency: groups?.concurrency,
       groupRateLimit: groups?.rate,
       groupWeights: Object.fromEntries(groups?.weights ?? []),
     })
-    if (groups !== undefined) this.#terms.set(plan, groups)
-    this.#keep(plan)
-    return plan
+    this.#demands.set(plan, demand)
+    return this.#keep(plan)
   }
 
-  #keep(plan: LanePlan): void {
+  /** @returns The same. */
+  #keep(plan: LanePlan): LanePlan {
     // Workers describe their lanes with each request, so what is forgotten comes back.
     if (this.#plans.size >= PLANS_MAX) this.#plans.clear()
     this.#plans.set(plan.name, plan)
+    return plan
   }
 }
 
-function isSameBoost({ boostSteps }: LanePlan, boost: LaneDemand['boost']): boolean {
-  if (boostSteps.length !== boost.length) return false
-  return boost.every(({ afterMs, levels }, index) => {
-    const step = boostSteps[index]!
-    return step.afterMs === afterMs && step.by === levels
-  })
+/** Whether a lane is described alike. A worker gives the same objects each time. */
+function isSame(before: LaneDemand, { priority, boost, groups }: LaneDemand): boolean {
+  if (before.priority !== priority) return false
+  return isDeepStrictEqual(before.boost, boost) && isDeepStrictEqual(before.groups, groups)
 }
-
-function isSameTerms({ groups }: LanePlan, terms: GroupTerms = {}): boolean {
-  const { concurrency = Number.POSITIVE_INFINITY, rate, weights = NO_WEIGHTS } = terms
-  if (groups.concurrency !== concurrency || groups.weights.size !== weights.size) return false
-  if (groups.rate?.limit !== rate?.limit || groups.rate?.windowMs !== rate?.windowMs) return false
-  for (const [group, weight] of weights) if (groups.weights.get(group) !== weight) return false
-  return true
-}
-
-const NO_WEIGHTS: ReadonlyMap<string, number> = new Map()
 
 /** The waiting commands of one lane in one partition. */
 export interface LocalLane {
