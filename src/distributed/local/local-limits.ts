@@ -82,11 +82,7 @@ export class LocalLimits {
     for (const holder of holders) slots.delete(holder)
     const isFreed = slots.size < before
     if (slots.size === 0) this.#slots.delete(laneId)
-    if (isFreed) this.#tell(laneId)
-  }
-
-  #tell(laneId: string): void {
-    const listeners = this.freed.get(laneId)
+    const listeners = isFreed ? this.freed.get(laneId) : undefined
     if (listeners === undefined) return
     for (const listener of listeners) timers.queueMicrotask(listener)
     // The first listener gets them, so the next time another is first.

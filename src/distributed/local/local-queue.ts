@@ -143,8 +143,6 @@ class LocalWorker extends LeasedEngine implements LeasedQueue {
   readonly ownership: undefined = undefined
   /** @internal */
   protected readonly service: LocalService
-  /** Ends each wait of this worker. */
-  readonly #waits = new Set<() => void>()
   /** Ends each announcement to it. */
   readonly #announcements = new Set<() => void>()
 
@@ -172,7 +170,7 @@ class LocalWorker extends LeasedEngine implements LeasedQueue {
   async lease(request: LeaseRequest): Promise<Delivery[]> {
     this.checkOpen()
     checkLeaseRequest(request, this.numPartitions)
-    return this.service.lease(this.workerId, request, this.#waits)
+    return this.service.lease(this, request)
   }
 
   async start(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
@@ -231,8 +229,8 @@ class LocalWorker extends LeasedEngine implements LeasedQueue {
 
   async close(): Promise<void> {
     this.isClosed = true
-    this.service.open.delete(this)
-    for (const end of [...this.#waits, ...this.#announcements]) end()
+    this.service.leave(this)
+    for (const end of this.#announcements) end()
     this.#announcements.clear()
   }
 

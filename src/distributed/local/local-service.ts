@@ -7,6 +7,7 @@ import type { WorkerStanding } from '../../model/queue-standing.ts'
 import type { Delivery, LeasedQueue, LeaseRequest } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
 import { Listeners } from '../contract/listeners.ts'
+import { Pause } from '../contract/pause.ts'
 import { LocalBroker, type LocalBrokerEvents } from './local-broker.ts'
 import { LocalLimits } from './local-limits.ts'
 import { LocalNames } from './local-names.ts'
@@ -14,9 +15,10 @@ import type { LocalQueuePlan } from './local-plan.ts'
 
 /** A worker that waits for its first command. */
 interface Wait {
-  readonly workerId: string
+  readonly worker: LeasedQueue
   readonly request: LeaseRequest
-  readonly end: (given: Delivery[]) => void
+  readonly pause: Pause
+  given: Delivery[]
 }
 
 export class LocalService implements LocalBrokerEvents {
@@ -67,33 +69,28 @@ export class LocalService implements LocalBrokerEvents {
     }
   }
 
-  /**
-   * Gives commands to a worker as soon as there are some.
-   *
-   * @param onClose - Ends the waiting when the worker's queue is closed.
-   */
-  lease(workerId: string, request: LeaseRequest, onClose: Set<() => void>): Promise<Delivery[]> {
-    const given = this.with((broker, now) => broker.lease(workerId, request, now))
+  /** Gives commands to a worker as soon as there are some. */
+  async lease(worker: LeasedQueue, request: LeaseRequest): Promise<Delivery[]> {
+    const given = this.with((broker, now) => broker.lease(worker.workerId, request, now))
     const { waitMs, signal } = request
-    if (given.length > 0 || waitMs === 0 || signal?.aborted) return Promise.resolve(given)
-    return new Promise((resolve) => {
-      const giveUp = (): void => wait.end([])
-      const timer = timers.setTimeout(giveUp, waitMs)
-      const wait: Wait = {
-        workerId,
-        request,
-        end: (deliveries) => {
-          timers.clearTimeout(timer)
-          signal?.removeEventListener('abort', giveUp)
-          onClose.delete(giveUp)
-          this.#waits.delete(wait)
-          resolve(deliveries)
-        },
-      }
-      signal?.addEventListener('abort', giveUp)
-      onClose.add(giveUp)
-      this.#waits.add(wait)
-    })
+    if (given.length > 0 || waitMs === 0 || signal?.aborted) return given
+    const wait: Wait = { worker, request, pause: new Pause(), given }
+    this.#waits.add(wait)
+    await wait.pause.wait(waitMs, true, signal)
+    this.#waits.delete(wait)
+    return wait.given
+  }
+
+  /** A worker is closed: it waits no longer. */
+  leave(worker: LeasedQueue): void {
+    this.open.delete(worker)
+    for (const wait of this.#waits) if (wait.worker === worker) this.#end(wait)
+  }
+
+  /** At once, so that it is given nothing meanwhile. */
+  #end(wait: Wait): void {
+    this.#waits.delete(wait)
+    wait.pause.end()
   }
 
   /** Stops the timer: leases and delays end no more. */
@@ -126,8 +123,8 @@ export class LocalService implements LocalBrokerEvents {
     timers.queueMicrotask(() => {
       this.#isServing = false
       for (const wait of this.#waits) {
-        const given = this.#broker.lease(wait.workerId, wait.request, nowMs())
-        if (given.length > 0) wait.end(given)
+        wait.given = this.#broker.lease(wait.worker.workerId, wait.request, nowMs())
+        if (wait.given.length > 0) this.#end(wait)
       }
       this.#alarm.set(this.#broker.nextDueMs)
     })
