@@ -150,6 +150,12 @@ const NO_LIMITS: GlobalLimits = Object.freeze({
   releaseSlots: async () => refuse('a shared concurrency', 0, 'limits of each worker'),
 })
 
+interface Known {
+  readonly submitter: string | undefined
+  readonly acceptedAtMs: number
+  result: CommandResult | undefined
+}
+
 class LiftedQueue extends LeasedEngine implements LeasedQueue {
   readonly capabilities: QueueCapabilities = CAPABILITIES
   readonly dead: DeadCommands = NO_DEAD
@@ -157,7 +163,11 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
   readonly ownership: undefined = undefined
   readonly #queue: DistributedQueue
   readonly #polls: LiftedPolls
-  readonly #submits: LiftedSubmits
+  readonly #maxKnown: number
+  /** Commands that were enqueued or taken here, by id, the oldest first. */
+  readonly #known = new Map<string, Known>()
+  /** To results, by submitter. */
+  readonly #listeners = new Listeners<[CommandResult]>()
   /** What this worker has, by fence. */
   readonly #held = new Map<string, CommandEnvelope>()
   #fences = 0
@@ -168,7 +178,7 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
     const strategy = options.strategy as PartitionStrategy
     super({ numPartitions, workerId, strategy, leaseMs: LEASE_MS, maxDeliveries: 1 })
     this.#queue = queue
-    this.#submits = new LiftedSubmits(options.maxKnown)
+    this.#maxKnown = options.maxKnown
     this.#polls = new LiftedPolls(
       (partition) => this.#take(partition),
       options.pollMs,
@@ -259,13 +269,18 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
   ): Promise<() => Promise<void>> {
     this.checkOpen()
     checkName('submitter', submitter)
-    const end = this.#submits.listeners.add(submitter, listener)
+    const end = this.#listeners.add(submitter, listener)
     return async () => end()
   }
 
   async look(commands: readonly CommandReference[]): Promise<CommandState[]> {
     this.checkOpen()
-    return commands.map(({ commandId }) => this.#submits.look(commandId))
+    return commands.map(({ commandId }) => {
+      const known = this.#known.get(commandId)
+      if (known === undefined) return { state: 'unknown' }
+      const { result } = known
+      return result === undefined ? { state: 'pending' } : { state: 'ended', result }
+    })
   }
 
   async counts(): Promise<QueueCounts> {
@@ -292,17 +307,17 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
   #give(envelope: CommandEnvelope, leasedUntilMs: number): Delivery {
     const fence = `${this.workerId}.${++this.#fences}`
     this.#held.set(fence, envelope)
-    const acceptedAtMs = this.#submits.acceptedAtMs(envelope)
+    const acceptedAtMs = this.#known.get(envelope.id)?.acceptedAtMs ?? estimateOf(envelope)
     return { envelope, fence, deliveries: 1, countsAtStart: false, leasedUntilMs, acceptedAtMs }
   }
 
   async #enqueueOnce(envelope: CommandEnvelope): Promise<EnqueueStatus> {
-    if (this.#submits.knows(envelope.id)) return 'duplicate'
-    this.#submits.remember(envelope)
+    if (this.#known.has(envelope.id)) return 'duplicate'
+    this.#remember(envelope)
     try {
       await this.#queue.enqueue(envelope)
     } catch (error) {
-      this.#submits.forget(envelope.id)
+      this.#known.delete(envelope.id)
       throw error
     }
     return 'accepted'
@@ -314,7 +329,7 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
       const given = await this.#queue.dequeue(partitionId)
       if (given === null || given === undefined) return undefined
       try {
-        return this.#submits.remember(checkEnvelope(given, this.numPartitions))
+        return this.#remember(checkEnvelope(given, this.numPartitions))
       } catch (error) {
         await this.#refuse(given, partitionId, error as LaneError)
       }
@@ -344,37 +359,8 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
     return 'done'
   }
 
-  async #end(result: CommandResult): Promise<void> {
-    await this.#queue.complete(result)
-    this.#submits.end(result)
-  }
-}
-
-interface Known {
-  readonly submitter: string | undefined
-  readonly acceptedAtMs: number
-  result: CommandResult | undefined
-}
-
-/** Commands that were enqueued or taken through one object. */
-class LiftedSubmits {
-  readonly #maxKnown: number
-  /** By id, the oldest first. */
-  readonly #known = new Map<string, Known>()
-  /** To results, by submitter. */
-  readonly listeners = new Listeners<[CommandResult]>()
-
-  /** @param maxKnown - Most that are remembered; the oldest goes first. */
-  constructor(maxKnown: number) {
-    this.#maxKnown = maxKnown
-  }
-
-  knows(id: string): boolean {
-    return this.#known.has(id)
-  }
-
   /** @returns The same. */
-  remember(envelope: CommandEnvelope): CommandEnvelope {
+  #remember(envelope: CommandEnvelope): CommandEnvelope {
     const { id, submitter } = envelope
     if (this.#known.has(id)) return envelope
     this.#known.set(id, { submitter, acceptedAtMs: estimateOf(envelope), result: undefined })
@@ -385,36 +371,22 @@ class LiftedSubmits {
     return envelope
   }
 
-  /** When the queue accepted a command, monotonic milliseconds. */
-  acceptedAtMs(envelope: CommandEnvelope): number {
-    return this.#known.get(envelope.id)?.acceptedAtMs ?? estimateOf(envelope)
-  }
-
-  /** Forgets a command: it was not enqueued after all. */
-  forget(id: string): void {
-    this.#known.delete(id)
-  }
-
-  /** Remembers how a command ended, and tells its submitter. */
-  end(result: CommandResult): void {
+  /** Ends a command, and announces that to its submitter. */
+  async #end(result: CommandResult): Promise<void> {
+    await this.#queue.complete(result)
     const known = this.#known.get(result.commandId)
     if (known === undefined) return
     known.result = result
     const { submitter } = known
-    if (submitter !== undefined) {
-      timers.queueMicrotask(() => this.listeners.call(submitter, result))
-    }
-  }
-
-  look(id: string): CommandState {
-    const known = this.#known.get(id)
-    if (known === undefined) return { state: 'unknown' }
-    const { result } = known
-    return result === undefined ? { state: 'pending' } : { state: 'ended', result }
+    if (submitter === undefined) return
+    timers.queueMicrotask(() => this.#listeners.call(submitter, result))
   }
 }
 
-/** The least queue measures no ages: an estimate from the wall clocks of both machines. */
+/**
+ * When the queue accepted a command, monotonic milliseconds. The least queue measures no ages: an
+ * estimate from the wall clocks of both machines.
+ */
 function estimateOf({ createdAt }: CommandEnvelope): number {
   return nowMs() - Math.max(0, epochMs() - createdAt)
 }
