@@ -59,13 +59,9 @@ export class NameWatch {
     }
     if (open.size === 0) return
     const asked = [...open]
-    let answer: Awaited<ReturnType<NameRegistry['look']>>
-    try {
-      answer = await registry.look(asked)
-    } catch {
-      // The commands go to the same queue next; its failure is reported then.
-      return
-    }
+    // The commands go to the same queue next; its failure is reported then.
+    const answer = await registry.look(asked).catch(() => undefined)
+    if (answer === undefined) return
     if (this.#answers.size + asked.length > KNOWN_MAX) this.#answers.clear()
     const { known, states } = answer
     for (const [index, name] of asked.entries()) {

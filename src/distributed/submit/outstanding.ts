@@ -1,8 +1,9 @@
 // Outstanding: a command of a submitter's from submit until its promise is settled; cancels in the
 // queue those that are not wanted any more.
-// Owns: the promise's resolvers, the cancels to be sent, and aborts that came before enqueueing.
+// Owns: the promise's resolvers, and the cancels to be sent.
 
 import type { AbortListeners } from '../../base/abort-listeners.ts'
+import type { Linked } from '../../base/chain.ts'
 import { codeOf, laneError } from '../../base/errors.ts'
 import { Rejection } from '../../coordinator/settlement.ts'
 import { type CommandInfo, type CommandOutcome, commandInfo } from '../../model/command.ts'
@@ -47,13 +48,36 @@ export interface Sighting {
   readonly spanMs: number
 }
 
+/** Spans between two looks double up to so many times the first. */
+const LOOK_GROWTH_MAX = 32
+
+/** The longest of them, as a part of the time for which results are kept. */
+const LOOKS_OF_TTL = 1 / 4
+
+const LOOK_MS_MIN = 10
+
+/** How long it takes from its acceptance until a command is looked up, and between two looks. */
+export interface LookSpans {
+  readonly firstMs: number
+  readonly maxMs: number
+}
+
+/** The spans where no result expires between two looks, if it is kept at all. */
+export function lookSpans(sweepMs: number, resultTtlMs = Number.POSITIVE_INFINITY): LookSpans {
+  const longestMs = sweepMs * LOOK_GROWTH_MAX
+  // Where no result is kept, none is found, however often it is looked for.
+  const ttlMs = resultTtlMs === 0 ? Number.POSITIVE_INFINITY : resultTtlMs
+  const maxMs = Math.min(longestMs, Math.max(LOOK_MS_MIN, ttlMs * LOOKS_OF_TTL))
+  return { firstMs: Math.min(sweepMs, maxMs), maxMs }
+}
+
 const UNSEEN: Sighting = Object.freeze({
   pendingAtMs: Number.NEGATIVE_INFINITY,
   nextLookMs: Number.POSITIVE_INFINITY,
   spanMs: 0,
 })
 
-export class Outstanding {
+export class Outstanding implements Linked<Outstanding> {
   readonly envelope: CommandEnvelope
   promise: Promise<unknown>
   /** Whether its promise waits for its result, and not only until the queue has it. */
@@ -66,6 +90,14 @@ export class Outstanding {
   isSettled = false
   /** Others of its id that were submitted meanwhile. */
   followers: Outstanding[] | undefined
+  /** Called with how far it has come. */
+  onProgress: ((value: unknown) => void) | undefined = undefined
+  /** The queue may have it though it has not said so: a call with it failed. */
+  isUnsure = false
+  /** It is to be cancelled in the queue, if that has it. */
+  isUnwanted = false
+  older: Outstanding | undefined = undefined
+  younger: Outstanding | undefined = undefined
   /** When it was submitted, monotonic milliseconds. */
   readonly submittedAtMs: number
   /** How it ended in the queue; undefined if it has not, or that is not known. */
@@ -243,11 +275,8 @@ export function gatherMs(open: number, tookMs: number): number {
 export class Unwanted {
   readonly #canCancel: boolean
   readonly #outbox: Outbox<CommandReference>
-  /** On their way to the queue in the present call; those of them that were aborted meanwhile. */
+  /** On their way to the queue in the present call. */
   #sending: readonly Outstanding[] = []
-  readonly #aborted = new Set<Outstanding>()
-  /** Those that the queue may have though it has not said so: a call with them failed. */
-  readonly #unsure = new WeakSet<Outstanding>()
 
   /** @param failed - Called with each failure; a call is repeated. */
   constructor({ commands }: LeasedQueue, failed: (error: unknown) => void) {
@@ -263,10 +292,10 @@ export class Unwanted {
     // Another that waits for the same command may go on to do so.
     const isShared = item.isDuplicate || item.followers?.some(({ isSettled }) => !isSettled)
     if (!this.#canCancel || isShared) return
-    if (item.stage === 'accepted') this.#outbox.add(referenceTo(item))
-    // It is cancelled when the queue may have it.
-    else if (this.#sending.includes(item)) this.#aborted.add(item)
-    else if (this.#unsure.has(item)) this.#outbox.add(referenceTo(item))
+    item.isUnwanted = true
+    // One that is on its way is cancelled when the queue may have it.
+    const mayBeThere = item.isUnsure && !this.#sending.includes(item)
+    if (item.stage === 'accepted' || mayBeThere) this.#outbox.add(referenceTo(item))
   }
 
   /** Sends commands; those that are aborted meanwhile are cancelled afterwards. */
@@ -282,12 +311,17 @@ export class Unwanted {
     } catch (error) {
       // Where the queue is full, an id of the caller's may be known by another's command alone.
       const isFull = codeOf(error) === 'CORELANE_QUEUE_FULL'
-      for (const item of items) if (!isFull || !item.isNamed) this.#unsure.add(item)
+      for (const item of items) if (!isFull || !item.isNamed) item.isUnsure = true
       throw error
     } finally {
       this.#sending = []
-      // Without an answer the queue may have them all the same.
-      if (this.#aborted.size > 0) this.#cancelAborted(items, statuses)
+      for (let i = 0; i < items.length; i++) {
+        const item = items[i]!
+        if (!item.isUnwanted) continue
+        // Without an answer the queue may have it all the same.
+        const isOther = statuses?.[i] === 'duplicate' && item.isNamed
+        if (statuses === undefined ? item.isUnsure : !isOther) this.#outbox.add(referenceTo(item))
+      }
     }
   }
 
@@ -298,19 +332,6 @@ export class Unwanted {
 
   giveUp(): void {
     this.#outbox.giveUp()
-  }
-
-  #cancelAborted(
-    items: readonly Outstanding[],
-    statuses: readonly EnqueueStatus[] | undefined,
-  ): void {
-    for (const [index, item] of items.entries()) {
-      const isOther =
-        statuses === undefined
-          ? !this.#unsure.has(item)
-          : statuses[index] === 'duplicate' && item.isNamed
-      if (this.#aborted.delete(item) && !isOther) this.#outbox.add(referenceTo(item))
-    }
   }
 }
 

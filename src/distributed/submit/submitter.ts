@@ -3,8 +3,8 @@
 
 import { AbortListeners } from '../../base/abort-listeners.ts'
 import { outside } from '../../base/async-context.ts'
+import { Chain } from '../../base/chain.ts'
 import { callListener, nowMs, timers } from '../../base/clock.ts'
-import { Deque } from '../../base/deque.ts'
 import { laneError, show } from '../../base/errors.ts'
 import { checkOptions } from '../../base/options.ts'
 import { uniqueName } from '../../base/random.ts'
@@ -30,7 +30,15 @@ import { leasedQueueOf } from '../lift/lifted-queue.ts'
 import { Outbox } from '../outbox.ts'
 import { EnvelopeMaker } from './envelope-maker.ts'
 import { NameWatch } from './name-watch.ts'
-import { type Enqueued, gatherMs, Outstanding, referenceTo, Unwanted } from './outstanding.ts'
+import {
+  type Enqueued,
+  gatherMs,
+  type LookSpans,
+  lookSpans,
+  Outstanding,
+  referenceTo,
+  Unwanted,
+} from './outstanding.ts'
 import { followTrace, isFollowed, startTrace, withTrace } from './submit-trace.ts'
 import {
   keepsResult,
@@ -41,13 +49,7 @@ import {
   type SubmitterPlan,
 } from './submitter-options.ts'
 
-/** Spans between two looks double up to so many times the first. */
-const LOOK_GROWTH_MAX = 32
-
-/** The longest of them, as a part of the time for which results are kept. */
-const LOOKS_OF_TTL = 1 / 4
-
-const LOOK_MS_MIN = 10
+const SWEEP_MS_MIN = 5
 
 /** How long `close` waits for the queue to forget and to cancel what is not wanted any more. */
 const FORGET_MS = 1000
@@ -92,9 +94,8 @@ export class Submitter<M = AnyHandlers> {
   /** Results that have come and that the queue need not keep. */
   readonly #forgotten: Outbox<CommandReference>
   readonly #unwanted: Unwanted
+  readonly #looks: LookSpans
   readonly #signals = new AbortListeners()
-  /** Listeners of commands whose progress is wanted. */
-  readonly #progress = new Map<Outstanding, (value: unknown) => void>()
   /** Announcements that it receives: how each ends, once it has begun. */
   readonly #listening = new Map<'results' | 'progress', Promise<Ending | undefined>>()
   /** Those that wait for a result, by id. */
@@ -103,9 +104,8 @@ export class Submitter<M = AnyHandlers> {
   #unaccepted = 0
   readonly #lanes: NameWatch
   readonly #handlers: NameWatch
-  /** Those that wait for room, in their order, and some that were settled meanwhile. */
-  readonly #waiting = new Deque<Outstanding>()
-  #waitingCount = 0
+  /** Those that wait for room. */
+  readonly #waiting = new Chain<Outstanding>()
   #open = 0
   #ended = 0
   /** Milliseconds until a result: a short time counts at once, long ones when there are many. */
@@ -137,6 +137,7 @@ export class Submitter<M = AnyHandlers> {
     this.#handlers = new NameWatch(this.#queue.handlers, typeCode, (handlers) =>
       this.#tell({ what: 'handler-unserved', handlers }),
     )
+    this.#looks = lookSpans(plan.sweepMs, this.#queue.resultTtlMs)
     this.#maker = new EnvelopeMaker(this.#queue, this.name, plan)
     this.#outbox = new Outbox<Outstanding>({
       send: (items) => this.#send(items),
@@ -254,7 +255,7 @@ export class Submitter<M = AnyHandlers> {
       throw degraded('cancel', show(id), 'a queue that cancels commands')
     }
     if (this.#isClosed) throw this.#closedError(id, 'not cancelled')
-    const own = [...this.#waiting, ...this.#outbox].filter(
+    const own = [...this.#waiting.values(), ...this.#outbox].filter(
       (item) => item.envelope.id === id && isUnaccepted(item),
     )
     // Those that follow one end with it, and before it, lest they take its place.
@@ -274,7 +275,7 @@ export class Submitter<M = AnyHandlers> {
     return {
       pending: this.#open,
       unaccepted: this.#unaccepted,
-      waiting: this.#waitingCount,
+      waiting: this.#waiting.size,
       ended: this.#ended,
       swept: this.#swept,
       reenqueued: this.#reenqueued,
@@ -293,12 +294,11 @@ export class Submitter<M = AnyHandlers> {
   async #close(): Promise<void> {
     this.#isClosed = true
     this.#outbox.giveUp()
-    for (const item of [...this.#waiting]) {
-      item.fail(this.#closedError(item.envelope.id, 'waiting for room'))
-    }
-    for (const item of [...this.#outbox, ...this.#byId.values()]) {
+    // Those that wait for room first: the others would make room for them.
+    for (const item of [...this.#waiting.values(), ...this.#outbox, ...this.#byId.values()]) {
       const not = item.stage === 'accepted' ? '' : 'not '
-      item.fail(this.#closedError(item.envelope.id, `${not}accepted by the queue`))
+      const stage = item.stage === 'waiting' ? 'waiting for room' : `${not}accepted by the queue`
+      item.fail(this.#closedError(item.envelope.id, stage))
     }
     timers.clearInterval(this.#timer)
     this.#forgotten.hurry()
@@ -342,20 +342,14 @@ export class Submitter<M = AnyHandlers> {
     } catch (error) {
       return Promise.reject(error)
     }
-    if (item.envelope.options?.progress === true) this.#follow(item, options!.onProgress!)
-    if (signal !== undefined) item.heed(this.#signals, signal, this.#unwanted.add)
-    if (this.#open < this.#plan.maxPending && this.#waiting.length === 0) this.#admit(item)
-    else {
-      this.#waiting.push(item)
-      this.#waitingCount++
+    if (item.envelope.options?.progress === true) {
+      item.onProgress = options!.onProgress
+      void this.#listen('progress')
     }
+    if (signal !== undefined) item.heed(this.#signals, signal, this.#unwanted.add)
+    if (this.#open < this.#plan.maxPending && this.#waiting.size === 0) this.#admit(item)
+    else this.#waiting.add(item)
     return isDetailed ? item.outcome() : item.promise
-  }
-
-  /** Apart from `submit`: a function that makes a closure allocates for it at each call. */
-  #follow(item: Outstanding, onProgress: (value: unknown) => void): void {
-    this.#progress.set(item, onProgress)
-    void this.#listen('progress')
   }
 
   #admit(item: Outstanding): void {
@@ -377,25 +371,23 @@ export class Submitter<M = AnyHandlers> {
   }
 
   readonly #settled = (item: Outstanding): void => {
-    if (this.#progress.size > 0) this.#progress.delete(item)
     if (item.stage === 'following') return
     if (item.stage === 'waiting') {
-      this.#waitingCount--
-      if (isWasteful(this.#waiting.length, this.#waitingCount)) this.#waiting.filter(isUnsettled)
+      this.#waiting.remove(item)
       return
     }
     this.#open--
     if (item.stage === 'open') {
       this.#unaccepted--
-      if (isWasteful(this.#outbox.size, this.#unaccepted)) this.#outbox.prune()
+      // Most of the outbox is of no use any more.
+      if (this.#outbox.size > 2 * this.#unaccepted + CALL_MAX) this.#outbox.prune()
     }
     if (item.wantsResult) this.#byId.delete(item.envelope.id)
     const { followers } = item
     if (followers !== undefined) for (const each of followers) this.#handOver(item, each)
-    while (this.#waiting.length > 0 && this.#open < this.#plan.maxPending) {
-      const next = this.#waiting.shift()!
-      if (next.isSettled) continue
-      this.#waitingCount--
+    while (this.#waiting.size > 0 && this.#open < this.#plan.maxPending) {
+      const next = this.#waiting.oldest!
+      this.#waiting.remove(next)
       this.#admit(next)
     }
     if (this.#open === 0) this.#timer?.unref()
@@ -427,7 +419,7 @@ export class Submitter<M = AnyHandlers> {
     const envelopes = wanted.map((item) => item.envelopeAt(sentMs))
     const statuses = await this.#unwanted.sending(wanted, () => this.#queue.enqueueMany(envelopes))
     const now = nowMs()
-    const spanMs = this.#lookMs
+    const spanMs = this.#looks.firstMs
     const sighting = { pendingAtMs: sentMs, nextLookMs: now + spanMs, spanMs }
     for (let i = 0; i < wanted.length; i++) {
       const item = wanted[i]!
@@ -466,9 +458,8 @@ export class Submitter<M = AnyHandlers> {
   readonly #onProgress = (commandId: string, value: unknown): void => {
     const item = this.#byId.get(commandId)
     if (item === undefined) return
-    for (const each of [item, ...(item.followers ?? [])]) {
-      const listener = this.#progress.get(each)
-      if (listener !== undefined) callListener(listener, value)
+    for (const { onProgress, isSettled } of [item, ...(item.followers ?? [])]) {
+      if (onProgress !== undefined && !isSettled) callListener(onProgress, value)
     }
   }
 
@@ -482,25 +473,9 @@ export class Submitter<M = AnyHandlers> {
 
   /** Something is outstanding: the process stays alive, and it is swept. */
   #hold(): void {
-    if (this.#timer === undefined) this.#timer = timers.setInterval(this.#sweep, this.#sweepMs)
+    const sweepMs = Math.max(SWEEP_MS_MIN, this.#looks.firstMs / 2)
+    if (this.#timer === undefined) this.#timer = timers.setInterval(this.#sweep, sweepMs)
     else if (this.#open === 1) this.#timer.ref()
-  }
-
-  get #sweepMs(): number {
-    return Math.max(5, this.#lookMs / 2)
-  }
-
-  /** When a command is looked up first: often enough that no result expires between two looks. */
-  get #lookMs(): number {
-    return Math.min(this.#plan.sweepMs, this.#lookMaxMs)
-  }
-
-  get #lookMaxMs(): number {
-    const { resultTtlMs = Number.POSITIVE_INFINITY } = this.#queue
-    const longestMs = this.#plan.sweepMs * LOOK_GROWTH_MAX
-    // Where no result is kept, none is found, however often it is looked for.
-    if (resultTtlMs === 0) return longestMs
-    return Math.min(longestMs, Math.max(LOOK_MS_MIN, resultTtlMs * LOOKS_OF_TTL))
   }
 
   readonly #sweep = (): void => {
@@ -519,7 +494,7 @@ export class Submitter<M = AnyHandlers> {
   #expire(beforeMs: number): void {
     const late: Outstanding[] = []
     // In no order: some of the outbox have followed another before, or have waited for room.
-    for (const items of [this.#outbox, this.#waiting]) {
+    for (const items of [this.#outbox, this.#waiting.values()]) {
       for (const item of items) {
         if (item.unacceptedSinceMs <= beforeMs && isUnaccepted(item)) late.push(item)
       }
@@ -558,7 +533,7 @@ export class Submitter<M = AnyHandlers> {
       if (known.state === 'ended') {
         this.#swept++
         this.#end(item, known.result)
-      } else if (known.state === 'pending') item.lookedUp(askedMs, now, this.#lookMaxMs)
+      } else if (known.state === 'pending') item.lookedUp(askedMs, now, this.#looks.maxMs)
       else if (resultTtlMs !== undefined && now - item.sighting.pendingAtMs >= resultTtlMs) {
         // To enqueue it again would run it again, if it has ended.
         const { id } = item.envelope
@@ -587,9 +562,4 @@ function isUnsettled({ isSettled }: Outstanding): boolean {
 
 function isUnaccepted({ isSettled, stage }: Outstanding): boolean {
   return !isSettled && stage !== 'accepted'
-}
-
-/** Whether most of the kept ones are of no use any more. */
-function isWasteful(kept: number, used: number): boolean {
-  return kept > 2 * used + CALL_MAX
 }
