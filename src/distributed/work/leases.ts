@@ -49,13 +49,7 @@ export class Announcer {
     const { queue, events } = this.#core
     if (queue.lanes === undefined || this.#isBusy) return
     this.#isBusy = true
-    try {
-      // One that takes nothing at the moment leaves its lanes to others.
-      if (this.#core.held.isAccepting) await this.#announceNames(queue.lanes)
-      if (this.#leaving === undefined) await queue.workers?.announce(this.#standing())
-    } catch (error) {
-      events.failed(error)
-    }
+    await this.#announceAll(queue.lanes).catch(events.failed)
     this.#isBusy = false
   }
 
@@ -63,6 +57,12 @@ export class Announcer {
     // Where the queue does not learn it now, that is when the lease has ended.
     this.#leaving ??= Promise.resolve(this.#core.queue.workers?.leave()).catch(() => {})
     return this.#leaving
+  }
+
+  async #announceAll(lanes: LaneRegistry): Promise<void> {
+    // One that takes nothing at the moment leaves its lanes to others.
+    if (this.#core.held.isAccepting) await this.#announceNames(lanes)
+    if (this.#leaving === undefined) await this.#core.queue.workers?.announce(this.#standing())
   }
 
   async #announceNames(lanes: LaneRegistry): Promise<void> {
@@ -97,8 +97,7 @@ const HEARTBEAT = 1 / 4
 export class PartitionAssignment {
   readonly #core: WorkerCore
   readonly #runner: Runner
-  #owned = new Set<number>()
-  /** Those of them that another worker is to get. */
+  /** Partitions that are this worker's until another one gets them. */
   #surplus = new Set<number>()
   readonly #releasing = new Set<number>()
   #isBusy = false
@@ -124,7 +123,8 @@ export class PartitionAssignment {
 
   /** How many partitions are this worker's alone; undefined where partitions have no owners. */
   get ownedCount(): number | undefined {
-    return this.#core.queue.ownership === undefined ? undefined : this.#owned.size
+    const { queue, held } = this.#core
+    return queue.ownership && held.partitions!.size + this.#surplus.size
   }
 
   /** The partitions to ask for now, in the order in which they are to be looked at. */
@@ -185,40 +185,31 @@ export class PartitionAssignment {
   }
 
   async leave(): Promise<void> {
-    const { queue, events } = this.#core
+    const { queue, held, events } = this.#core
     if (queue.ownership === undefined || this.#hasLeft) return
     this.#hasLeft = true
     this.#unwatch?.()
-    this.#assign(new Set(), this.#surplus)
+    held.partitions = new Set()
+    this.#surplus.clear()
     // It may take partitions still. Its failure is reported where it was called.
     await this.#answer?.catch(() => {})
-    try {
-      await queue.ownership.leave()
-    } catch (error) {
-      // It expires then.
-      events.failed(error)
-    }
-  }
-
-  #assign(owned: Set<number>, surplus: Set<number>): void {
-    this.#owned = owned
-    this.#surplus = surplus
-    this.#core.held.partitions = new Set([...owned].filter((each) => !surplus.has(each)))
+    // If that fails, it expires.
+    await queue.ownership.leave().catch(events.failed)
   }
 
   #learn({ owned, surplus }: { owned: readonly number[]; surplus: readonly number[] }): void {
     if (this.#hasLeft) return
     const { held, events } = this.#core
-    const before = this.#owned
-    const kept = owned.filter((partition) => !this.#releasing.has(partition))
-    this.#assign(new Set(kept), new Set(surplus))
+    const before = held.partitions!
+    this.#surplus = new Set(surplus)
+    const kept = owned.filter((each) => !this.#surplus.has(each) && !this.#releasing.has(each))
+    held.partitions = new Set(kept)
     const taken = held.values().filter(({ envelope }) => !owned.includes(envelope.partitionId))
     this.#runner.lose(taken, 'taken')
     if (this.#surplus.size > 0) {
       this.#runner.giveBack(({ envelope }) => this.#surplus.has(envelope.partitionId))
     }
-    const isOther =
-      owned.length !== before.size || owned.some((partition) => !before.has(partition))
+    const isOther = kept.length !== before.size || kept.some((each) => !before.has(each))
     if (this.#surplus.size > 0 || isOther) events.reassigned()
     this.check()
   }
@@ -226,13 +217,8 @@ export class PartitionAssignment {
   async #release(partition: number): Promise<void> {
     const { queue, events } = this.#core
     this.#releasing.add(partition)
-    try {
-      await queue.ownership!.release(partition)
-      this.#owned.delete(partition)
-      this.#surplus.delete(partition)
-    } catch (error) {
-      events.failed(error)
-    }
+    const released = queue.ownership!.release(partition)
+    await released.then(() => this.#surplus.delete(partition), events.failed)
     this.#releasing.delete(partition)
   }
 }
@@ -256,7 +242,7 @@ export class LeaseKeeper {
   #dueMs = 0
   #wasHeldUp = false
   #renewedAtMs = 0
-  #isExtending = false
+  #extending: Promise<void> | undefined
 
   constructor(
     core: WorkerCore,
@@ -312,7 +298,7 @@ export class LeaseKeeper {
       else if (leftMs <= freshMs) ageing.push(held)
     }
     this.#runner.lose(gone, 'expired')
-    if (ageing.length > 0 && !this.#isExtending) void this.#extend(ageing)
+    if (ageing.length > 0) this.#extending ??= this.#extend(ageing)
     this.#assignment.look()
     if (now - this.#renewedAtMs < queue.leaseMs * RENEWAL) return
     this.#renewedAtMs = now
@@ -322,7 +308,6 @@ export class LeaseKeeper {
   }
 
   async #extend(all: readonly HeldCommand[]): Promise<void> {
-    this.#isExtending = true
     try {
       for (let from = 0; from < all.length; from += CALL_MAX) {
         await this.#extendBatch(all.slice(from, from + CALL_MAX))
@@ -330,7 +315,7 @@ export class LeaseKeeper {
     } catch (error) {
       this.#core.events.failed(error)
     }
-    this.#isExtending = false
+    this.#extending = undefined
   }
 
   async #extendBatch(batch: readonly HeldCommand[]): Promise<void> {
