@@ -22,12 +22,10 @@ export class LocalNames {
     for (const [name, until] of this.#untilMs) {
       if (until < nowMs - REMEMBERED_MS) this.#untilMs.delete(name)
     }
-    for (const name of names) {
-      this.#untilMs.set(name, Math.max(untilMs, this.#untilMs.get(name) ?? 0))
-    }
-    for (const name of others) {
-      this.#untilMs.set(name, Math.max(nowMs - 1, this.#untilMs.get(name) ?? 0))
-    }
+    const keep = (name: string, until: number): unknown =>
+      this.#untilMs.set(name, Math.max(until, this.#untilMs.get(name) ?? 0))
+    for (const name of names) keep(name, untilMs)
+    for (const name of others) keep(name, nowMs - 1)
   }
 
   /** Names that workers have announced, some of them. */
