@@ -21,10 +21,7 @@ export class WorkerLane {
   readonly groups: GroupTerms | undefined
   /** Whether something but free threads keeps its commands from starting. */
   isLimited = false
-  readonly #configured: {
-    readonly rate: SharedRate | undefined
-    readonly slots: number | undefined
-  }
+  readonly #configured: Readonly<Pick<WorkerLane, 'rate' | 'slots'>>
   /** Its commands that are READY or SUBMITTED. */
   ready = 0
   /** Options of its last run that had none of its command's own. */

@@ -46,16 +46,15 @@ export function chooseLanes(
 ): WorkerLane[] {
   const names = chosen ?? plans.map(({ name }) => name)
   const lanes = names.map((name) => lanePlan(plans, name))
-  for (const name of Object.keys(globalConcurrency)) lanePlan(lanes, name)
+  const slots = new Map(Object.entries(globalConcurrency))
+  for (const name of slots.keys()) lanePlan(lanes, name)
   const { capabilities } = queue
-  if (!allowDegraded) refuseDegraded(lanes, capabilities, globalConcurrency)
+  if (!allowDegraded) refuseDegraded(lanes, capabilities, slots)
   return lanes
     .map((plan) => {
       const isRateGlobal = plan.rate !== undefined && keepsRate(plan, capabilities)
-      const max = Object.hasOwn(globalConcurrency, plan.name)
-        ? globalConcurrency[plan.name]
-        : undefined
-      return new WorkerLane(plan, isRateGlobal, capabilities.globalConcurrency ? max : undefined)
+      const max = capabilities.globalConcurrency ? slots.get(plan.name) : undefined
+      return new WorkerLane(plan, isRateGlobal, max)
     })
     .sort((a, b) => a.plan.priority - b.plan.priority)
 }
@@ -90,7 +89,7 @@ function askedOf({ concurrency, rate, weights }: LanePlan['groups']): string | u
 function refuseDegraded(
   lanes: readonly LanePlan[],
   capabilities: QueueCapabilities,
-  globalConcurrency: Readonly<Record<string, number>>,
+  slots: ReadonlyMap<string, number>,
 ): void {
   const priorities = new Set(lanes.map(({ priority }) => priority))
   if (priorities.size > 1 && !capabilities.lanePriority) {
@@ -115,8 +114,8 @@ function refuseDegraded(
     if ((boostSteps.length > 0 || deadlineMs !== undefined) && capabilities.boost === 'none') {
       throw degraded(`${owner}.priorityBoost`, 'a boost', 'none')
     }
-    if (Object.hasOwn(globalConcurrency, lane.name) && !capabilities.globalConcurrency) {
-      const received = `${globalConcurrency[lane.name]} over all workers`
+    if (slots.has(lane.name) && !capabilities.globalConcurrency) {
+      const received = `${slots.get(lane.name)} over all workers`
       throw degraded(`globalConcurrency.${lane.name}`, received, 'maxConcurrency of each worker')
     }
   }
@@ -131,7 +130,6 @@ export class LaneLimiter {
   readonly #name = uniqueName()
   readonly #pause = new Pause()
   readonly #released: Outbox<string>
-  readonly #running = new Set<HeldCommand>()
   /** Those that wait, in their order, and some that have left meanwhile. */
   #waiting: HeldCommand[] = []
   #isServing = false
@@ -180,7 +178,6 @@ export class LaneLimiter {
    */
   left(held: HeldCommand, mayRunOn = false): void {
     if (held.slot === undefined) return
-    this.#running.delete(held)
     if (!mayRunOn) this.#released.add(held.slot)
     held.slot = undefined
     // Where the queue tells of free slots, it tells of this one too, and in turn.
@@ -189,35 +186,31 @@ export class LaneLimiter {
 
   /** The limits of its lane are others. Running commands have slots from now on, all of them. */
   async changed(): Promise<void> {
-    const isRunning = ({ lane, state }: HeldCommand) => lane === this.#lane && state === 'SUBMITTED'
-    const running = this.#core.held.values().filter(isRunning)
-    const unnamed = running.filter(({ slot }) => slot === undefined)
     if (this.#lane.slots !== undefined) {
-      for (const held of unnamed) this.#run(held, this.#newName())
+      for (const held of this.#held()) if (held.state === 'SUBMITTED') held.slot ??= this.#newName()
       // Slots from an earlier bound may have expired.
-      await this.#hold(SLOTS_UNBOUNDED)
+      await this.#hold(SLOTS_UNBOUNDED).catch(this.#core.events.failed)
     }
     this.#onSlotFree()
     void this.#serve()
   }
 
   /** Keeps the slots of running commands; to be called every third of a lease. */
-  async keep(): Promise<void> {
+  keep(): void {
     const { slots } = this.#lane
-    if (slots !== undefined) await this.#hold(slots)
+    if (slots !== undefined) void this.#hold(slots).catch(this.#core.events.failed)
+  }
+
+  #held(): HeldCommand[] {
+    return this.#core.held.values().filter(({ lane }) => lane === this.#lane)
   }
 
   /** Takes or keeps the slots of commands that run, or are about to. */
   async #hold(max: number): Promise<void> {
-    const { queue, events } = this.#core
-    const names = Array.from(this.#running, ({ slot }) => slot!)
-    try {
-      for (let from = 0; from < names.length; from += SLOTS_MAX) {
-        const some = names.slice(from, from + SLOTS_MAX)
-        await queue.limits.takeSlots(this.#lane.plan.name, max, some)
-      }
-    } catch (error) {
-      events.failed(error)
+    const { limits } = this.#core.queue
+    const names = this.#held().flatMap(({ slot }) => slot ?? [])
+    for (let from = 0; from < names.length; from += SLOTS_MAX) {
+      await limits.takeSlots(this.#lane.plan.name, max, names.slice(from, from + SLOTS_MAX))
     }
   }
 
@@ -299,7 +292,7 @@ export class LaneLimiter {
       for (const slot of taken) {
         const held = names.get(slot)
         if (held === undefined) continue
-        this.#run(held, slot)
+        held.slot = slot
         // It may have left meanwhile.
         if (!held.isReady) this.left(held)
       }
@@ -309,11 +302,6 @@ export class LaneLimiter {
 
   #newName(): string {
     return `${this.#name}.${this.#slots++}`
-  }
-
-  #run(held: HeldCommand, slot: string): void {
-    held.slot = slot
-    this.#running.add(held)
   }
 
   /** Starts what may start; answers how long to wait before the rest is worth a try. */

@@ -223,7 +223,7 @@ export class Runner implements Starter {
 
   /** Keeps the slots of running commands; to be called every third of a lease. */
   keepSlots(): void {
-    for (const limiter of this.#limiters.values()) void limiter.keep()
+    for (const limiter of this.#limiters.values()) limiter.keep()
   }
 
   async close(): Promise<void> {
