@@ -355,7 +355,7 @@ const unfitResults: [what: string, says: string][] = [
 ]
 
 test.each(unfitResults)('an unfit result (%s) rejects its command alone', async (what, says) => {
-  const manager = await open('values.js', one)
+  const manager = shared()
   const error = await failure(manager.run('giveUnfit', what), what)
   expect(error).toMatchObject({ name: 'SerializationError', code: 'CORELANE_UNSERIALIZABLE' })
   expect(error.message).toContain(says)
@@ -366,7 +366,7 @@ test.each(unfitResults)('an unfit result (%s) rejects its command alone', async 
 })
 
 test('thenables that misbehave settle once and disturb nobody', async () => {
-  const manager = await open('values.js', one)
+  const manager = shared()
   const read = await failure(manager.run('thenable', 'throws when read'), 'then')
   expect(read.message).toBe('then cannot be read')
   expect((await failure(manager.run('thenable', 'throws'), 'then')).message).toBe('then throws')
@@ -387,7 +387,7 @@ test('thenables that misbehave settle once and disturb nobody', async () => {
 
 test('what a failed command was is told under a symbol on its error', async () => {
   const { commandInfo } = await import('corelane')
-  const manager = await open('values.js', one)
+  const manager = shared()
   const error = await failure(manager.submit('skill', 'throwIt', 'error'), 'throwIt')
   const info = (error as unknown as Record<symbol, object>)[commandInfo]
   expect(info).toMatchObject({ lane: 'skill', type: 'throwIt', attempt: 1, partition: 0 })
