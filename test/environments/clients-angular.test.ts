@@ -39,6 +39,9 @@ const application = {
       module: 'preserve',
       moduleResolution: 'bundler',
       strict: true,
+      // As in an application that `ng new` makes.
+      skipLibCheck: true,
+      types: [],
       experimentalDecorators: true,
     },
     files: ['src/main.ts'],
