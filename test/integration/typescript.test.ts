@@ -57,22 +57,24 @@ async function run(cwd: string, ...args: readonly string[]): Promise<string> {
   return text.trim()
 }
 
-const appOf = (url: string) => `
+/** Loads modules, one after the other. */
+const appOf = (...urls: string[]) => `
   import { QueueManager } from 'corelane'
-  const handlers = new URL('${url}', import.meta.url)
-  const manager = QueueManager.create({ handlers, partitions: { count: 1 } })
-  try {
-    await manager.start()
-    console.log(await manager.run('greet', { name: 'you' }))
-  } catch (error) {
-    console.log(error.code, error.message)
-  }
-  await manager.close()`
+  for (const url of ${JSON.stringify(urls)}) {
+    const handlers = new URL(url, import.meta.url)
+    const manager = QueueManager.create({ handlers, partitions: { count: 1 } })
+    try {
+      await manager.start()
+      console.log(await manager.run('greet', { name: 'you' }))
+    } catch (error) {
+      console.log(error.code, error.message)
+    }
+    await manager.close()
+  }`
 
 const TYPES: Files = {
   'package.json': '{ "type": "module" }',
   'app.mjs': appOf('./handlers.js'),
-  'app.ts': `const typed: number = 1\n${appOf('./handlers.js')}\nexport { typed }`,
   'handlers.ts': `
     import { politely } from './words.js'
     import type { Person } from './person'
@@ -99,14 +101,21 @@ test.each([
   ['node --import tsx', ['--import', 'tsx', 'app.ts']],
   ['tsx', [join(TSX, '../dist/cli.mjs'), 'app.ts']],
 ])('in a project with tsx, %s finds and loads the source', async (_, args) => {
-  expect(await run(projectWithTools(TYPES), ...args)).toBe('hello you')
-  expect(await run(projectWithTools(MORE), ...args)).toBe('hello you')
+  const app = appOf('./handlers.js', './more.js')
+  const folder = projectWithTools({
+    ...TYPES,
+    'app.mjs': app,
+    'app.ts': `const typed: number = 1\n${app}\nexport { typed }`,
+    'more.ts': MORE['handlers.ts']!,
+  })
+  expect(await run(folder, ...args)).toBe('hello you\nhello you')
 })
 
-test.each(['forks', 'threads'])('vitest in pool "%s" finds and loads the source', async (pool) => {
+test('vitest finds and loads the source in forks and in threads', async () => {
+  const projects = ['forks', 'threads'].map((pool) => ({ test: { name: pool, pool } }))
   const folder = projectWithTools({
     ...MORE,
-    'vitest.config.ts': 'export default {}',
+    'vitest.config.ts': `export default { test: { projects: ${JSON.stringify(projects)} } }`,
     'app.test.ts': `
       import { QueueManager } from 'corelane'
       import { expect, test } from 'vitest'
@@ -119,7 +128,7 @@ test.each(['forks', 'threads'])('vitest in pool "%s" finds and loads the source'
       })`,
   })
   const vitest = join(require.resolve('vitest/package.json'), '../vitest.mjs')
-  expect(await run(folder, vitest, 'run', '--pool', pool, '--no-color')).toContain('1 passed')
+  expect(await run(folder, vitest, 'run', '--no-color')).toContain('2 passed (2)')
 })
 
 test('without tsx the source loads where node strips types; else the error says what to do', async () => {
@@ -151,19 +160,18 @@ test('a hook for `require` loads the source where node does not', async () => {
   expect(said).toBe('hello you')
 })
 
-test.each([
-  ['./handlers.js', 'handlers.ts', '{}'],
-  ['./handlers.js', 'handlers.ts', '{ "type": "module" }'],
-  ['./handlers.mjs', 'handlers.mts', '{}'],
-  ['./handlers.cjs', 'handlers.cts', '{ "type": "module" }'],
-  ['./handlers.js?v=1#a', 'handlers.ts', '{ "type": "module" }'],
-])('%s finds %s in a package that is %s', async (url, name, manifest) => {
-  const isCommonJs = name.endsWith('.cts')
-  const text = isCommonJs
-    ? 'exports.greet = ({ name }: { name: string }): string => `hello ${name}`'
-    : 'export const greet = ({ name }: { name: string }): string => `hello ${name}`'
-  const folder = projectWithTools({ 'package.json': manifest, 'app.mjs': appOf(url), [name]: text })
-  expect(await run(folder, 'app.mjs')).toBe('hello you')
+test('URLs of each kind of JavaScript find their sources, in packages of both types', async () => {
+  const es = 'export const greet = ({ name }: { name: string }): string => `hello ${name}`'
+  const common = es.replace('export const greet', 'exports.greet')
+  for (const [manifest, files] of [
+    ['{}', { 'handlers.ts': es, 'modern.mts': es }],
+    ['{ "type": "module" }', { 'handlers.ts': es, 'common.cts': common }],
+  ] as const) {
+    const urls = Object.keys(files).map((name) => `./${name.replace('ts', 'js')}`)
+    const app = { 'app.mjs': appOf(...urls, './handlers.js?v=1#a') }
+    const folder = projectWithTools({ 'package.json': manifest, ...app, ...files })
+    expect(await run(folder, 'app.mjs')).toBe('hello you\nhello you\nhello you')
+  }
 })
 
 test('a module that exists is loaded, whatever lies beside it', async () => {
@@ -176,10 +184,15 @@ test('a module that exists is loaded, whatever lies beside it', async () => {
 
 test('what the source itself throws, and imports that find nothing, are told as they are', async () => {
   const throwing = `const text: string = 'broken on purpose'\nthrow new Error(text)\nexport const greet = 1`
-  const broken = projectWithTools({ ...TYPES, 'handlers.ts': throwing })
-  expect(await run(broken, 'app.mjs')).toContain('Error: broken on purpose')
-  const lost = projectWithTools({ ...TYPES, 'hello.ts': `export * from './nowhere.js'` })
-  expect(await run(lost, 'app.mjs')).toMatch(/Cannot find module .*nowhere\.js/)
-  const none = projectWithTools({ 'package.json': '{}', 'app.mjs': appOf('./handlers.js') })
-  expect(await run(none, 'app.mjs')).toMatch(/Cannot find module .*handlers\.js/)
+  const folder = projectWithTools({
+    'package.json': '{ "type": "module" }',
+    'app.mjs': appOf('./broken.js', './lost.js', './none.js'),
+    'broken.ts': throwing,
+    'lost.ts': `export * from './deeper.js'`,
+    'deeper.ts': `export * from './nowhere.js'`,
+  })
+  const [broken, lost, none] = (await run(folder, 'app.mjs')).split(/^(?=CORELANE_)/m)
+  expect(broken).toContain('Error: broken on purpose')
+  expect(lost).toMatch(/Cannot find module .*nowhere\.js/)
+  expect(none).toMatch(/Cannot find module .*none\.js/)
 })
