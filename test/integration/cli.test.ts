@@ -3,9 +3,9 @@
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
 import { range } from '../support/range.ts'
-import { fixture, runCli, toLines } from './support/cli-process.ts'
+import { CliSession, fixture, runCli, toLines } from './support/cli-process.ts'
 
 const root = join(import.meta.dirname, '../..')
 const handlers = fixture('cli-handlers.js')
@@ -14,6 +14,9 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as
 function run(args: readonly string[], input?: string | Buffer | readonly object[]) {
   return runCli(['run', handlers, ...args], input)
 }
+
+const session = new CliSession({})
+afterAll(() => void session.child.kill('SIGKILL'))
 
 test('commands become results with their id, value, partition and duration', async () => {
   const { code, results, stderr } = await run(
@@ -217,7 +220,7 @@ test.each([
   [['fly'], 'there is no command "fly"; commands: run'],
   [['--fly'], 'there is no option --fly'],
 ])('the command line %j exits with 2 and says why', async (args, complaint) => {
-  const { code, stdout, stderr } = await runCli(args, toLines([{ type: 'echo' }]))
+  const { code, stdout, stderr } = await session.run(args)
   expect(stderr).toContain(complaint)
   expect(stderr).toMatch(/^Try: corelane (?:\w+ )?--help$/m)
   expect(stdout).toBe('')
@@ -229,7 +232,7 @@ test('docs/cli.md lists every option of every command as --help does', async () 
   const rows = [...page.matchAll(/^\| `(--[\w-]+(?: <\w+>)?)` \|/gm)].map(([, flag]) => flag)
   const flags: string[][] = []
   for (const command of ['run', 'worker', 'queue', 'top', 'dashboard', 'bench']) {
-    const { code, stdout } = await runCli([command, '--help'])
+    const { code, stdout } = await session.run([command, '--help'])
     expect(code).toBe(0)
     flags.push([...stdout.matchAll(/^ {2}(--[\w-]+(?: <\w+>)?)/gm)].map(([, flag]) => flag!))
   }
@@ -238,11 +241,11 @@ test('docs/cli.md lists every option of every command as --help does', async () 
 })
 
 test('help and version can be asked for in every usual way', async () => {
-  const [help, long] = await Promise.all([runCli(['help']), runCli(['--help'])])
-  expect([help.code, help.stdout]).toEqual([0, long.stdout])
-  const [of, flag] = await Promise.all([runCli(['help', 'run']), runCli(['run', '--help'])])
-  expect([of.code, of.stdout]).toEqual([0, flag.stdout])
-  const versions = await Promise.all(['-v', 'version', '--version'].map((word) => runCli([word])))
+  const ask = (...words: string[]) => session.run(words)
+  expect(await ask('help')).toMatchObject({ code: 0, stdout: (await ask('--help')).stdout })
+  const ofRun = await ask('run', '--help')
+  expect(await ask('help', 'run')).toMatchObject({ code: 0, stdout: ofRun.stdout })
+  const versions = [await ask('-v'), await ask('version'), await ask('--version')]
   expect(new Set(versions.map(({ code, stdout }) => `${code} ${stdout}`)).size).toBe(1)
   expect(versions[0]!.stdout).toContain(`corelane/${manifest.version} `)
 })
