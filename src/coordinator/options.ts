@@ -366,7 +366,9 @@ export function handlersUrl(handlers: URL | string | undefined): string {
     throw invalidOption('QueueManager.handlers', 'missing', MANAGER_RULES.handlers.allowed)
   }
   if (isUrl(handlers)) return sourceOf(handlers.href)
-  return sourceOf(/^(file|data|node):/.test(handlers) ? handlers : pathToFileURL(handlers).href)
+  // Node says which schemes it loads. A drive of Windows is a single letter.
+  const hasScheme = /^(?:file|data|node|[a-z][a-z\d+.-]+:(?=\/\/))/i.test(handlers)
+  return sourceOf(hasScheme ? handlers : pathToFileURL(handlers).href)
 }
 
 /**

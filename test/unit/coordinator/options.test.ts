@@ -78,7 +78,7 @@ test('handlers are a URL as it is, or a path from the working directory', () => 
   const url = new URL('file:///somewhere/handlers.js?version=2')
   expect(plan({ handlers: url }).handlers).toBe(url.href)
   expect(plan({ handlers: url.href }).handlers).toBe(url.href)
-  for (const given of ['data:text/javascript,export const a = 1', 'node:path']) {
+  for (const given of ['data:text/javascript,export const a = 1', 'node:path', 'https://a.b']) {
     expect(plan({ handlers: given }).handlers).toBe(given)
   }
   for (const path of ['a b/ä#?.js', './x.js', join(process.cwd(), 'y.js')]) {
