@@ -124,7 +124,7 @@ const ROWS: Record<string, Row> = {
   symbols: refused('[Symbol("s")]'),
   '`Promise`': refused('Promise.resolve()'),
   '`WeakMap`, `WeakSet`, `WeakRef`': refused('[new WeakRef({})]'),
-  '`URL`, `Headers`, `Response` and others whose content cannot be copied': 'elsewhere',
+  '`URL`, `Headers`, `AbortSignal` and others whose content cannot be copied': 'elsewhere',
   'generators and iterators': refused('[[1].values()]'),
   'proxies of anything else': refused('new Proxy(new Map(), {})'),
   'buffers that were transferred away': refused('detached'),
