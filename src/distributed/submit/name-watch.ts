@@ -59,9 +59,13 @@ export class NameWatch {
     }
     if (open.size === 0) return
     const asked = [...open]
-    // The commands go to the same queue next; its failure is reported then.
-    const answer = await registry.look(asked).catch(() => undefined)
-    if (answer === undefined) return
+    let answer: Awaited<ReturnType<NameRegistry['look']>>
+    try {
+      answer = await registry.look(asked)
+    } catch {
+      // The commands go to the same queue next; its failure is reported then.
+      return
+    }
     if (this.#answers.size + asked.length > KNOWN_MAX) this.#answers.clear()
     const { known, states } = answer
     for (const [index, name] of asked.entries()) {

@@ -193,8 +193,12 @@ export class PartitionAssignment {
     this.#surplus.clear()
     // It may take partitions still. Its failure is reported where it was called.
     await this.#answer?.catch(() => {})
-    // If that fails, it expires.
-    await queue.ownership.leave().catch(events.failed)
+    try {
+      await queue.ownership.leave()
+    } catch (error) {
+      // It expires then.
+      events.failed(error)
+    }
   }
 
   #learn({ owned, surplus }: { owned: readonly number[]; surplus: readonly number[] }): void {
@@ -217,8 +221,12 @@ export class PartitionAssignment {
   async #release(partition: number): Promise<void> {
     const { queue, events } = this.#core
     this.#releasing.add(partition)
-    const released = queue.ownership!.release(partition)
-    await released.then(() => this.#surplus.delete(partition), events.failed)
+    try {
+      await queue.ownership!.release(partition)
+      this.#surplus.delete(partition)
+    } catch (error) {
+      events.failed(error)
+    }
     this.#releasing.delete(partition)
   }
 }
