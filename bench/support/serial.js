@@ -7,15 +7,23 @@ import { percentile } from './statistics.js'
 const ROUND_TRIPS_MAX = 2_000_000
 
 /**
+ * Commands and how their results are checked: `expected` is the digest of a value's result.
+ * Default: the value comes back.
+ *
+ * @typedef {import('./payloads.js').Payloads & {
+ *   type: string, expected?: (value: any) => number }} Calls
+ */
+
+/**
  * Runs commands one after another.
  *
  * @param {import('./contract.js').Pool} pool
- * @param {import('./payloads.js').Payloads & { type: string, ms: number, pauseMs?: number }} load -
- * `pauseMs` of quiet come before each command. Default none.
+ * @param {Calls & { ms: number, pauseMs?: number }} load - `pauseMs` of quiet come before each
+ * command. Default none.
  * @returns {Promise<import('./contract.js').Sample>} Percentiles in microseconds, and the rate.
  */
-export async function serial(pool, { type, values, digest, ms, pauseMs }) {
-  const digests = values.map(digest)
+export async function serial(pool, { type, values, digest, expected = digest, ms, pauseMs }) {
+  const digests = values.map((value) => expected(value))
   const roundTrips = new Float64Array(ROUND_TRIPS_MAX)
   let count = 0
   const startedAt = performance.now()
