@@ -12,14 +12,17 @@ import {
   QueueMetrics,
   serveDashboard,
 } from 'corelane'
-import { afterEach, expect, test } from 'vitest'
+import { afterAll, afterEach, expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
 import { openPool, openQueue, openSubmitter, withFaults } from '../support/pools.ts'
-import { CliProcess, type Ending } from './support/cli-process.ts'
+import { CliProcess, CliSession, type Ending } from './support/cli-process.ts'
 
 const BIN = join(import.meta.dirname, '../../dist/cli/main.js')
 const undone: (() => unknown)[] = []
+const session = new CliSession({ CORELANE_DASHBOARD_URL: '' })
+
+afterAll(() => void session.child.kill('SIGKILL'))
 
 afterEach(async () => {
   for (const undo of undone.splice(0)) await undo()
@@ -42,8 +45,8 @@ function start(args: readonly string[], env: NodeJS.ProcessEnv = {}): CliProcess
   return cli
 }
 
-const end = (args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ending> =>
-  within(start(args, env).end(), args.join(' '))
+const end = (args: readonly string[], env?: NodeJS.ProcessEnv): Promise<Ending> =>
+  within(env === undefined ? session.run(args) : start(args, env).end(), args.join(' '))
 
 test('one look is a table for people, or an object for programs', async () => {
   const [manager, { url, token }] = await serve()
@@ -140,9 +143,7 @@ test('an address that does not do is refused, by its reason and without its toke
     [['http://127.0.0.1:1/#token=wrong-secret'], 'no dashboard answers at http://127.0.0.1:1'],
   ] as const) {
     for (const command of ['top', 'dashboard']) {
-      const { code, stdout, stderr } = await end([command, ...words], {
-        CORELANE_DASHBOARD_URL: '',
-      })
+      const { code, stdout, stderr } = await end([command, ...words])
       expect([code, stdout]).toEqual([2, ''])
       expect(stderr).toContain(complaint)
       expect(stderr).toContain(`Try: corelane ${command} --help`)
