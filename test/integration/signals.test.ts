@@ -57,20 +57,18 @@ afterEach(() => {
   for (const service of services.splice(0)) service.kill('SIGKILL')
 })
 
-test.each(['SIGTERM', 'SIGINT'] as const)(
-  'at %s a service finishes what is in flight, refuses what is new, and ends by the signal',
-  async (name) => {
-    const service = new Service(100, 10, 15_000)
-    await service.says('ready')
-    service.signal(name)
-    await until(() => {
-      service.send('submit')
-      return service.words('CORELANE_CLOSED') > 0
-    }, 'a new command is refused')
-    expect(await service.end()).toEqual({ code: null, signal: name })
-    expect(service.words('done')).toBe(10)
-  },
-)
+// Of SIGINT it is shown with several managers.
+test('at SIGTERM a service finishes what is in flight, refuses what is new, and ends by the signal', async () => {
+  const service = new Service(100, 10, 15_000)
+  await service.says('ready')
+  service.signal('SIGTERM')
+  await until(() => {
+    service.send('submit')
+    return service.words('CORELANE_CLOSED') > 0
+  }, 'a new command is refused')
+  expect(await service.end()).toEqual({ code: null, signal: 'SIGTERM' })
+  expect(service.words('done')).toBe(10)
+})
 
 test('what does not finish in time is dropped, and the service ends by the signal all the same', async () => {
   const service = new Service(60_000, 3, 100)
