@@ -226,7 +226,8 @@ class Manager<M, L extends string> {
    * @param options - `concurrency`, `ordered`, `settle`, and options of every command.
    * @returns The results. A failed command ends the iteration with its failure, which has its input
    * under the symbol `mapInput`. With `settle: true` every command gives a
-   * {@link MapOutcome} instead.
+   * {@link MapOutcome} instead. Whatever ends the iteration early closes the source, and up to
+   * `concurrency` commands in flight run on; a `signal` ends them.
    * @throws ConfigError `CORELANE_INVALID_OPTION`, when the iteration starts.
    */
   map<K extends RunName<M>, P = unknown>(
