@@ -12,7 +12,8 @@ const tools = join(import.meta.dirname, 'tools/runners')
 const work = join(tools, '.work')
 const RUN_MS = 120_000
 
-afterAll(() => rmSync(work, { recursive: true, force: true }))
+// A process of a tool that was ended may write there for a moment more.
+afterAll(() => rmSync(work, { recursive: true, force: true, maxRetries: 10 }))
 
 const COMMON = `const corelane = require('corelane')
 const work = require('./work.cjs')

@@ -51,7 +51,7 @@ describeWithTools(tools, () => {
     rmSync(work, { recursive: true, force: true })
     cpSync(join(import.meta.dirname, 'specs'), work, { recursive: true })
   })
-  afterAll(() => rmSync(work, { recursive: true, force: true }))
+  afterAll(() => rmSync(work, { recursive: true, force: true, maxRetries: 10 }))
 
   test('the page has a row for every ability, and says yes or no', () => {
     expect([...rows.keys()]).toEqual(JSON.parse(run('Node')))
