@@ -5,6 +5,7 @@ import { PartitionConfig, Submitter } from 'corelane'
 import { RedisDistributedQueue } from 'corelane/redis'
 import { afterEach, beforeAll, expect, test } from 'vitest'
 import { within as withinMs } from '../support/deadline.ts'
+import { keep } from '../support/pools.ts'
 import { range } from '../support/range.ts'
 import type { RedisProcess } from '../support/redis-process.js'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
@@ -26,6 +27,9 @@ const WAIT_MS = 50_000
 const running: CliProcess[] = []
 let redis: RedisProcess
 let session: CliSession
+/** Takes commands of `shared` for the tests that need any worker. */
+let sharedWorker: CliProcess
+const shared = newName()
 
 afterEach(() => {
   for (const { child } of running.splice(0)) child.kill('SIGKILL')
@@ -35,7 +39,9 @@ const within = <T>(promise: Promise<T>, what: string): Promise<T> =>
   withinMs(promise, what, WAIT_MS)
 
 /** A name of a queue that no other test uses. */
-const newName = (): string => `queue-${randomUUID().slice(0, 8)}`
+function newName(): string {
+  return `queue-${randomUUID().slice(0, 8)}`
+}
 
 /** Starts the bin on the Redis of these tests. */
 function start(words: readonly string[], nodeArgs: string[] = [], env = {}): CliProcess {
@@ -44,14 +50,21 @@ function start(words: readonly string[], nodeArgs: string[] = [], env = {}): Cli
   return cli
 }
 
-const end = (...words: string[]): Promise<Ending> => within(start(words).end(), words.join(' '))
+const workerWords = (name: string) => ['worker', handlers, '--name', name, '--partitions', '1']
+
+/** Runs a command that ends by itself. */
+const end = (...words: string[]): Promise<Ending> => within(session.run(words), words.join(' '))
 
 /** Starts a worker and waits until it takes commands. */
 async function startWorker(name: string, ...args: string[]): Promise<CliProcess> {
-  const worker = start(['worker', handlers, '--name', name, '--partitions', '1', ...args])
+  const worker = start([...workerWords(name), ...args])
+  await takesCommands(worker)
+  return worker
+}
+
+async function takesCommands(worker: CliProcess): Promise<void> {
   await within(worker.says('stderr', TAKES), 'a worker that takes commands')
   expect(worker.stderr).toContain(TAKES)
-  return worker
 }
 
 /** Sends commands through the queue and waits for their results. */
@@ -65,14 +78,13 @@ const send = (name: string, ...args: string[]): CliProcess =>
   start(['run', '--queue', redis.url, '--name', name, ...args])
 
 /** Runs `corelane queue`. */
-function askQueue(name: string, ...words: string[]): Promise<Ending> {
-  return within(session.run(['queue', ...words, '--name', name]), words.join(' '))
-}
+const askQueue = (name: string, ...words: string[]): Promise<Ending> =>
+  end('queue', ...words, '--name', name)
 
-/** What a worker has said once it serves a dashboard. */
-async function textOf(worker: CliProcess): Promise<string> {
-  await within(worker.says('stderr', '#token='), 'the address of the dashboard')
-  return worker.stderr
+/** Opens a queue as a program does that says nothing of partitions, and something to fill it. */
+async function openQueue(name: string) {
+  const queue = keep(await RedisDistributedQueue.open({ url: redis.url, queue: name }))
+  return { queue, submitter: keep(new Submitter(queue)) }
 }
 
 /** Ends a worker in order. */
@@ -95,27 +107,48 @@ describeWithRedis('the queue from the command line', () => {
     ])
     redis = await startRedis({ password: PASSWORD })
     session = new CliSession({ CORELANE_QUEUE_URL: redis.url })
-    return () => session.child.kill('SIGKILL')
+    const env = { CORELANE_QUEUE_URL: redis.url }
+    // It lives as long as these tests.
+    sharedWorker = new CliProcess(workerWords(shared), [], env, false, 0)
+    await takesCommands(sharedWorker)
+    return () => {
+      for (const { child } of [session, sharedWorker]) child.kill('SIGKILL')
+    }
   })
 
-  test('two workers run what a run sends, and it prints each result under its id', async () => {
+  test('two workers run what a run sends, a key in order, and it prints each result under its id', async () => {
     const name = newName()
-    const workers = await Promise.all([startWorker(name), startWorker(name)])
+    // Whoever is first says what the queue is; the others take it as it is.
+    const ownKeys = ['--strategy', 'hash']
+    const first = [...ownKeys, '--queue-strategy', 'hash', '--queue-partitions', '4']
+    const workers = [await startWorker(name, ...first), await startWorker(name, ...ownKeys)]
     const commands = range(300).map((n) => ({
       id: n % 2 === 0 ? `text ${n}` : n,
-      type: 'echo',
-      payload: { n, text: 'ä "quoted"' },
-      lane: n % 3 === 0 ? 'system' : 'prompt',
+      type: n < 100 ? 'echo' : 'follow',
+      payload: { n, text: 'ä "quoted"', user: `user-${n % 7}` },
+      lane: n >= 100 || n % 3 === 0 ? 'system' : 'prompt',
+      priority: n === 0 ? 3 : undefined,
     }))
-    const { code, stderr, results } = await run(name, commands, '--ordered')
+    const words = ['--ordered', '--key', 'user', '--allow-degraded']
+    const { code, stderr, results } = await run(name, commands, ...words)
     expect(stderr).toBe('')
     expect(code).toBe(0)
-    expect(results.map(({ id, ok, value }) => ({ id, ok, value }))).toEqual(
-      commands.map(({ id, payload }) => ({ id, ok: true, value: payload })),
+    expect(results.map(({ id, ok }) => ({ id, ok }))).toEqual(
+      commands.map(({ id }) => ({ id, ok: true })),
     )
-    for (const { partition, durationMs } of results) {
+    for (const [at, { value, partition, durationMs }] of results.entries()) {
       expect(partition).toBeGreaterThanOrEqual(0)
       expect(durationMs).toBeGreaterThanOrEqual(0)
+      if (at < 100) {
+        expect(value).toEqual(commands[at]!.payload)
+        continue
+      }
+      expect(value).toMatchObject({ n: at, key: `user-${at % 7}` })
+      // What another worker has run is not known to this one; but none may come before.
+      if (value.previous !== null) {
+        expect(value.previous).toBeLessThan(at)
+        expect(value.previous % 7).toBe(at % 7)
+      }
     }
     const endings = await Promise.all(workers.map((worker) => stop(worker)))
     expect(endings.map((ending) => ending.code)).toEqual([0, 0])
@@ -130,18 +163,17 @@ describeWithRedis('the queue from the command line', () => {
   test('a worker serves a dashboard, and ends in order while it is looked at', async () => {
     const name = newName()
     const worker = await startWorker(name, '--dashboard', '0')
-    const [url] = /http:\S+#token=\S+/.exec(await textOf(worker))!
+    await within(worker.says('stderr', '#token='), 'the address of the dashboard')
+    const [url] = /http:\S+#token=\S+/.exec(worker.stderr)!
+    const again = start(['worker', handlers, '--name', name, '--dashboard', new URL(url).port])
+    const refused = await within(again.end(), 'a second dashboard')
+    expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('EADDRINUSE')])
     const top = start(['top', url, '--json'])
     await within(top.says('stdout', '"prompt"'), 'a look')
     await within(top.says('stdout', '"workerCount":1'), 'a look at the queue')
     const { code } = await stop(worker)
     expect(code).toBe(0)
     expect(await within(top.end(), 'the end of top')).toMatchObject({ code: 0, stderr: '' })
-    const bound = await startWorker(name, '--dashboard', '0')
-    const [, port] = /:(\d+)\/#token/.exec(await textOf(bound))!
-    const refused = await end('worker', handlers, '--name', name, '--dashboard', port!)
-    expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('EADDRINUSE')])
-    await stop(bound)
   })
 
   test('a dashboard of a queue is served until a signal comes', async () => {
@@ -181,8 +213,8 @@ describeWithRedis('the queue from the command line', () => {
     })`
     const worker = start(words, ['--eval', parent], { npm_command: 'exec' })
     await within(worker.says('stderr', TAKES), 'a worker that takes commands')
-    const { results } = await run(name, [{ id: 1, type: 'echo', payload: 'before' }])
-    expect(results).toMatchObject([{ ok: true, value: 'before' }])
+    const { submitter } = await openQueue(name)
+    expect(await within(submitter.submit('prompt', 'echo', 'before'), 'a result')).toBe('before')
     const { signal, stderr } = await stop(worker)
     expect(signal).toBe('SIGTERM')
     expect(stderr).toContain('corelane: npx has ended: finishing what runs')
@@ -213,12 +245,9 @@ describeWithRedis('the queue from the command line', () => {
       const none = await ask(action, '--ids', 'nobody')
       expect([none.code, none.results]).toEqual([1, [{ [word]: 0, unknown: ['nobody'] }]])
     }
-    const stats = start(['queue', 'stats', '--name', name, '--queue', redis.url])
-    await within(stats.says('stdout', '\n}'), 'the counts')
-    expect(JSON.parse(stats.stdout)).toMatchObject({ waiting: 1, dead: 1, leased: 0 })
-    expect(JSON.parse(stats.stdout).byLane).toEqual({
-      query: { waiting: 1, delayed: 0, leased: 0, dead: 1 },
-    })
+    const stats = JSON.parse((await ask('stats', '--queue', redis.url)).stdout)
+    expect(stats).toMatchObject({ waiting: 1, dead: 1, leased: 0 })
+    expect(stats.byLane).toEqual({ query: { waiting: 1, delayed: 0, leased: 0, dead: 1 } })
     for (const [words, complaint] of [
       [['purge', '--all'], 'add --yes'],
       [['redrive'], 'needs either --ids or --all'],
@@ -270,72 +299,45 @@ describeWithRedis('the queue from the command line', () => {
     expect(refused.stderr).toContain('limit needs --concurrency, --rate or --reset')
   })
 
-  test('failures come back as they were thrown, and unknown types and lanes fail', async () => {
-    const name = newName()
-    await startWorker(name)
+  test('failures come back as they were thrown, and unknown types and lanes and priorities fail', async () => {
     const { code, results } = await run(
-      name,
+      shared,
       [
         { id: 'a', type: 'fail', payload: 'on purpose' },
         { id: 'b', type: 'nobody' },
         { id: 'c', type: 'unusual' },
         { id: 'd', type: 'echo', lane: 'nowhere' },
+        { id: 'e', type: 'echo', priority: 3 },
       ],
       '--ordered',
     )
     expect(code).toBe(1)
-    const [failed, unknown, unusual, lost] = results
+    const [failed, unknown, unusual, lost, degraded] = results
     const cause = { message: 'the reason' }
     const error = { name: 'RangeError', message: 'on purpose', code: 'E_TEST', cause }
     expect(failed).toMatchObject({ id: 'a', ok: false, error })
     expect(unknown).toMatchObject({ id: 'b', ok: false, error: { code: 'CORELANE_UNKNOWN_TYPE' } })
     expect(unusual!.value).toMatchObject({ big: `${2n ** 70n}`, bytes: 'AQID', notANumber: null })
     expect(lost).toMatchObject({ id: 'd', line: 4, error: { code: 'CORELANE_UNKNOWN_LANE' } })
-  })
-
-  test('with --key commands of a key run in order on a queue of strategy hash', async () => {
-    const name = newName()
-    // Whoever is first says what the queue is; the others take it as it is.
-    const ownKeys = ['--strategy', 'hash']
-    await startWorker(name, ...ownKeys, '--queue-strategy', 'hash', '--queue-partitions', '4')
-    await startWorker(name, ...ownKeys)
-    const payloads = range(200).map((n) => ({ n, user: `user-${n % 7}` }))
-    const commands = payloads.map((payload) => ({ type: 'follow', payload }))
-    const { code, results } = await run(name, commands, '--ordered', '--key', 'user')
-    expect(code).toBe(0)
-    for (const [at, { value }] of results.entries()) {
-      expect(value).toMatchObject({ n: at, key: `user-${at % 7}` })
-      // What another worker has run is not known to this one; but none may come before.
-      if (value.previous !== null) {
-        expect(value.previous).toBeLessThan(at)
-        expect(value.previous % 7).toBe(at % 7)
-      }
-    }
+    expect(degraded).toMatchObject({ id: 'e', line: 5, error: { code: 'CORELANE_DEGRADED' } })
   })
 
   test('a drained worker finishes what runs, gives the rest back, and exits with 0', async () => {
     const name = newName()
-    const first = await startWorker(name)
-    const sender = send(name)
-    const slow = { id: 'runs', type: 'linger', payload: { ms: 800, value: 'done' } }
-    sender.child.stdin.write(toLines([slow]))
-    await within(first.says('stderr', 'lingering'), 'a command that runs')
-    const rest = range(20).map((n) => ({ id: n, type: 'echo', payload: n }))
-    const print = { id: 'print', type: 'print', payload: 'from a handler' }
-    sender.child.stdin.end(toLines([...rest, print]))
-    const { code, stderr, stdout } = await stop(first, 'SIGINT')
+    const { queue, submitter } = await openQueue(name)
+    const worker = await startWorker(name)
+    await within(submitter.submit('query', 'print', 'from a handler'), 'a command that prints')
+    const slow = submitter.submit('query', 'linger', { ms: 1000, value: 'done' })
+    await within(worker.says('stderr', 'lingering'), 'a command that runs')
+    await Promise.all(range(20).map((n) => submitter.enqueue('query', 'echo', n)))
+    const { code, stderr, stdout } = await stop(worker, 'SIGINT')
+    expect(stderr).toContain('from a handler')
     expect(stderr).toContain('SIGINT: finishing what runs')
-    expect(stderr).toContain('1 completed, 0 failed')
+    expect(stderr).toContain('2 completed, 0 failed')
     expect(stdout).toBe('')
     expect(code).toBe(0)
-    const second = await startWorker(name)
-    const { results } = await within(sender.end(), 'the run')
-    expect(results).toHaveLength(22)
-    expect(results.filter(({ ok }) => !ok)).toEqual([])
-    expect(results.find(({ id }) => id === 'runs')!.value).toBe('done')
-    const ending = await stop(second)
-    expect(ending.stderr).toContain('from a handler')
-    expect(ending.stderr).toContain('21 completed, 0 failed')
+    expect(await within(slow, 'what ran')).toBe('done')
+    expect(await queue.counts()).toMatchObject({ waiting: 20, leased: 0, dead: 0 })
   })
 
   test('a command that takes its process down is dead-lettered alone', async () => {
@@ -365,79 +367,51 @@ describeWithRedis('the queue from the command line', () => {
   test('a second signal ends a worker whose handler never returns', async () => {
     const name = newName()
     const worker = await startWorker(name)
-    const sender = send(name)
-    sender.child.stdin.write(toLines([{ type: 'spin' }]))
+    const { submitter } = await openQueue(name)
+    await submitter.enqueue('query', 'spin')
     await within(worker.says('stderr', 'spinning'), 'a command that runs')
     worker.child.kill('SIGTERM')
     await within(worker.says('stderr', 'a second signal ends at once'), 'the first signal')
     expect((await stop(worker, 'SIGINT')).signal).toBe('SIGINT')
   })
 
-  test('--drain bounds how long commands that run may go on', async () => {
+  test('a worker takes the lanes it is told to take, and --drain bounds how long they run on', async () => {
     const name = newName()
-    const worker = await startWorker(name, '--drain', '100')
-    const sender = send(name)
-    sender.child.stdin.write(toLines([{ type: 'spin' }]))
+    const { queue, submitter } = await openQueue(name)
+    const worker = await startWorker(name, '--lanes', 'skill,query', '--drain', '100')
+    await submitter.enqueue('prompt', 'echo')
+    expect(await within(submitter.submit('skill', 'echo', 5), 'a result')).toBe(5)
+    await submitter.enqueue('query', 'spin')
     await within(worker.says('stderr', 'spinning'), 'a command that runs')
+    expect(await queue.counts()).toMatchObject({ byLane: { prompt: { waiting: 1, leased: 0 } } })
     const { code, stderr } = await stop(worker)
     expect(stderr).toContain('After 100 ms commands were left unfinished: 1 running')
     expect(code).toBe(0)
   })
 
-  test('a worker takes the lanes it is told to take', async () => {
-    const name = newName()
-    await startWorker(name, '--lanes', 'skill,query')
-    const sender = send(name)
-    const [other, own] = ['prompt', 'skill'].map((lane) => ({ id: lane, type: 'echo', lane }))
-    sender.child.stdin.end(toLines([other!, own!]))
-    await within(sender.says('stdout', '"skill"'), 'a result')
-    expect(sender.stdout).not.toContain('prompt')
-    await startWorker(name, '--lanes', 'prompt')
-    const { results } = await within(sender.end(), 'the run')
-    expect(results.map(({ id }) => id)).toEqual(['skill', 'prompt'])
-  })
-
   test('a run that is told to stop prints what is in flight', async () => {
-    const name = newName()
-    const worker = await startWorker(name)
-    const sender = send(name)
+    const sender = send(shared)
     sender.child.stdin.write(toLines([{ id: 1, type: 'linger', payload: { ms: 300, value: 2 } }]))
-    await within(worker.says('stderr', 'lingering'), 'a command that runs')
+    await within(sharedWorker.says('stderr', 'lingering'), 'a command that runs')
     sender.child.kill('SIGTERM')
     const { code, results } = await within(sender.end(), 'the run')
     expect(results).toMatchObject([{ id: 1, ok: true, value: 2 }])
     expect(code).toBe(143)
   })
 
-  test('a priority within a lane is refused, or done without', async () => {
-    const name = newName()
-    await startWorker(name)
-    const commands = [{ id: 1, type: 'echo', payload: 2, priority: 3 }]
-    const ends = await Promise.all([run(name, commands), run(name, commands, '--allow-degraded')])
-    expect(ends.map(({ results }) => results)).toMatchObject([
-      [{ id: 1, line: 1, error: { code: 'CORELANE_DEGRADED' } }],
-      [{ id: 1, ok: true, value: 2 }],
-    ])
-  })
-
   test('a worker and a program that say nothing of partitions meet in one queue', async () => {
-    for (const isWorkerFirst of [true, false]) {
-      const name = newName()
-      if (isWorkerFirst) await startWorker(name)
-      await using queue = await RedisDistributedQueue.open({ url: redis.url, queue: name })
-      if (!isWorkerFirst) await startWorker(name)
+    const programs = newName()
+    const opened = [await openQueue(programs), await openQueue(shared)]
+    await startWorker(programs)
+    for (const { queue, submitter } of opened) {
       expect([queue.strategy, queue.numPartitions]).toEqual(['balanced', 8])
-      await using submitter = new Submitter(queue)
       expect(await within(submitter.submit('prompt', 'echo', 5), 'a result')).toBe(5)
-      const { results } = await run(name, [{ type: 'echo', payload: 6 }])
-      expect(results).toMatchObject([{ value: 6 }])
     }
   })
 
   test('a payload that holds itself leaves the other commands their lines', async () => {
     const name = newName()
-    await using queue = await RedisDistributedQueue.open({ url: redis.url, queue: name })
-    await using submitter = new Submitter(queue)
+    const { submitter } = await openQueue(name)
     const ring: Record<string, unknown> = { n: 1 }
     ring.self = ring
     await within(submitter.enqueue('prompt', 'echo', ring), 'one that holds itself')

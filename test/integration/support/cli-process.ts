@@ -56,17 +56,19 @@ export class CliProcess {
    * @param nodeArgs - Before it.
    * @param env - Besides this process's environment.
    * @param leadsGroup - Whether it has a process group of its own, as in a terminal.
+   * @param lifeMs - After how long it is killed; 0: never, and the test ends it.
    */
   constructor(
     args: readonly string[],
     nodeArgs: readonly string[] = [],
     env: NodeJS.ProcessEnv = {},
     leadsGroup = false,
+    lifeMs = LIFE_MS_MAX,
   ) {
     this.child = spawn(process.execPath, [...nodeArgs, BIN, ...args], {
       cwd: root,
       env: { ...process.env, ...env },
-      timeout: LIFE_MS_MAX,
+      timeout: lifeMs,
       killSignal: 'SIGKILL',
       detached: leadsGroup,
     })
