@@ -9,13 +9,17 @@ import { nowMs } from '../../base/clock.ts'
 import type { LaneDemand } from '../contract/distributed-queue.ts'
 import { isGroupedLane } from './keys.ts'
 
+const NEVER = Number.POSITIVE_INFINITY
+
 /** What is believed of a lane of a partition. */
 interface Belief {
   /** How much there is; undefined if Redis was not asked. */
   count: number | undefined
-  /** Whether something was announced after Redis was asked last. */
-  isAnnounced: boolean
-  /** Whether the count is the answer to a question that was asked after the last announcement. */
+  /** Whether an answer to the last question may lack something: it was announced, or doubted. */
+  isOvertaken: boolean
+  /** How much was announced after Redis was asked last. */
+  more: number
+  /** Whether the count is the answer to a question that nothing overtook. */
   isCurrent: boolean
 }
 
@@ -28,6 +32,8 @@ interface PartitionBelief {
   dueMs: number
   /** When a lease may have expired. */
   reapMs: number
+  /** The earliest of both that came up after Redis was asked last. */
+  readonly since: { dueMs: number; reapMs: number }
 }
 
 type Lanes = readonly Pick<LaneDemand, 'laneId'>[]
@@ -47,27 +53,30 @@ export class Backlog {
   /** Redis is asked about some lanes of a partition: one question after the other. */
   asking(partition: number, lanes: Lanes): void {
     const one = this.#of(partition)
+    Object.assign(one.since, { dueMs: NEVER, reapMs: NEVER })
     for (const { laneId } of lanes) {
-      const belief = one.lanes.get(laneId)
-      if (belief !== undefined) belief.isAnnounced = false
-      else one.lanes.set(laneId, { count: undefined, isAnnounced: false, isCurrent: false })
+      const { count, isCurrent = false } = one.lanes.get(laneId) ?? {}
+      one.lanes.set(laneId, { count, isOvertaken: false, more: 0, isCurrent })
     }
   }
 
   /**
    * Redis says how much there is.
    *
-   * @returns Whether that holds: nothing was announced meanwhile that may be missing from it.
+   * @returns Whether that holds: nothing came up meanwhile that may be missing from it.
    */
   answered(partition: number, lanes: Lanes, counts: readonly number[]): boolean {
     const one = this.#of(partition)
     one.seenMs = nowMs()
     for (const [i, { laneId }] of lanes.entries()) {
-      const belief = one.lanes.get(laneId)!
-      belief.count = counts[i]!
-      belief.isCurrent = !belief.isAnnounced
+      const belief = one.lanes.get(laneId)
+      // Forgotten since: the answer may be older than what is announced from now on.
+      if (belief === undefined) continue
+      // Too much costs a question; too little may stay unseen while others have enough.
+      belief.count = counts[i]! + belief.more
+      belief.isCurrent = !belief.isOvertaken
     }
-    return lanes.every(({ laneId }) => one.lanes.get(laneId)!.isCurrent)
+    return lanes.every(({ laneId }) => one.lanes.get(laneId)?.isCurrent)
   }
 
   /**
@@ -78,7 +87,8 @@ export class Backlog {
   announced(partition: number, lane: string, count: number): boolean {
     const belief = this.#partitions.get(partition)?.lanes.get(lane)
     if (belief === undefined) return false
-    belief.isAnnounced = true
+    belief.isOvertaken = true
+    belief.more += count
     if (belief.count !== undefined) belief.count += count
     return true
   }
@@ -105,47 +115,47 @@ export class Backlog {
 
   /** What is believed of a partition does not hold: it is asked before anybody waits again. */
   distrust(partition: number): void {
-    for (const belief of this.#of(partition).lanes.values()) belief.isCurrent = false
+    for (const belief of this.#of(partition).lanes.values()) {
+      belief.isCurrent = false
+      belief.isOvertaken = true
+    }
   }
 
   /** A partition is to be looked after now, whatever is believed of it. */
   doubt(partition: number): void {
     this.distrust(partition)
-    this.#of(partition).reapMs = 0
+    this.addReap(partition, 0)
   }
 
   /** Nothing is known any more. */
   forget(): void {
-    for (const one of this.#partitions.values()) {
-      for (const belief of one.lanes.values()) {
-        belief.count = undefined
-        belief.isCurrent = false
-      }
-    }
+    for (const one of this.#partitions.values()) one.lanes.clear()
   }
 
   /** Redis says when something of a partition is due, and when a lease of it may have expired. */
   setTimes(partition: number, dueMs: number, reapMs: number): void {
     const one = this.#of(partition)
-    one.dueMs = dueMs
-    one.reapMs = reapMs
+    one.dueMs = Math.min(dueMs, one.since.dueMs)
+    one.reapMs = Math.min(reapMs, one.since.reapMs)
   }
 
   /** Something that is kept back is due then, perhaps before all that is known of. */
   addDue(partition: number, atMs: number): void {
     const one = this.#of(partition)
     one.dueMs = Math.min(one.dueMs, atMs)
+    one.since.dueMs = Math.min(one.since.dueMs, atMs)
   }
 
   /** A lease may have expired then, perhaps before all that are known of. */
   addReap(partition: number, atMs: number): void {
     const one = this.#of(partition)
     one.reapMs = Math.min(one.reapMs, atMs)
+    one.since.reapMs = Math.min(one.since.reapMs, atMs)
   }
 
   /** When one of some partitions must be looked after next. */
   nextMs(partitions: readonly number[]): number {
-    let next = Number.POSITIVE_INFINITY
+    let next = NEVER
     for (const partition of partitions) {
       const one = this.#partitions.get(partition)
       if (one !== undefined) next = Math.min(next, one.dueMs, one.reapMs)
@@ -156,8 +166,8 @@ export class Backlog {
   #of(partition: number): PartitionBelief {
     let one = this.#partitions.get(partition)
     if (one === undefined) {
-      const never = Number.POSITIVE_INFINITY
-      one = { lanes: new Map(), seenMs: Number.NEGATIVE_INFINITY, dueMs: never, reapMs: never }
+      const times = { dueMs: NEVER, reapMs: NEVER }
+      one = { lanes: new Map(), seenMs: -NEVER, ...times, since: times }
       this.#partitions.set(partition, one)
     }
     return one

@@ -88,11 +88,18 @@ test('a belief holds until the next announcement while they are heard, and else 
   backlog.asking(0, slow)
   backlog.announced(0, 'slow', 1)
   expect(backlog.answered(0, slow, [0])).toBe(false)
-  expect([backlog.get(0, 'slow'), backlog.isCurrent(0, slow)]).toEqual([0, false])
+  expect([backlog.get(0, 'slow'), backlog.isCurrent(0, slow)]).toEqual([1, false])
   expect(believe(backlog, 0, 'slow', 1)).toBe(true)
   expect(backlog.isCurrent(0, slow)).toBe(true)
   backlog.doubt(0)
   expect([backlog.isCurrent(0, slow), backlog.nextMs([0])]).toEqual([false, 0])
+  // Nor does an answer hold that was on its way then.
+  for (const revoke of [() => backlog.doubt(0), () => backlog.forget()]) {
+    backlog.asking(0, slow)
+    revoke()
+    expect(backlog.answered(0, slow, [0])).toBe(false)
+    expect(backlog.isCurrent(0, slow)).toBe(false)
+  }
   believe(backlog, 0, 'slow', 1)
   backlog.forget()
   expect([backlog.isCurrent(0, slow), backlog.isUnknown(0, slow)]).toEqual([false, true])
@@ -112,13 +119,25 @@ test('a partition is looked after when the first of its times has come', () => {
   const backlog = new Backlog()
   const never = Number.POSITIVE_INFINITY
   expect(backlog.nextMs([0, 1])).toBe(never)
+  backlog.addReap(0, 60)
+  backlog.asking(0, [])
   backlog.setTimes(0, never, 80)
   backlog.addReap(0, 90)
   backlog.addDue(1, 90)
   backlog.addDue(1, 50)
   expect([backlog.nextMs([0]), backlog.nextMs([0, 1])]).toEqual([80, 50])
+  backlog.asking(1, [])
   backlog.setTimes(1, never, never)
   expect(backlog.nextMs([0, 1])).toBe(80)
+  // An answer does not undo what came up while it was on its way.
+  backlog.asking(0, [])
+  backlog.addDue(0, 70)
+  backlog.setTimes(0, 75, never)
+  expect(backlog.nextMs([0])).toBe(70)
+  backlog.asking(0, [])
+  backlog.doubt(0)
+  backlog.setTimes(0, never, never)
+  expect(backlog.nextMs([0])).toBe(0)
 })
 
 test('every worker gets as many partitions as any other, or one more', () => {
