@@ -76,7 +76,7 @@ function library(folder: string): Record<string, string> {
 }
 
 describeWithTools(tools, () => {
-  const work = new ClientFolder(tools)
+  const work = new ClientFolder(tools, import.meta.filename)
   afterAll(() => work.remove())
 
   test(
@@ -86,14 +86,17 @@ describeWithTools(tools, () => {
       const ours = work.overridden('@angular/build', 'piscina')
       const program = work.spec('clients-angular.cjs')
       const workspace = work.at('application')
-      await Promise.all([
-        work.run(program, '@angular/build', workspace, 'theirs'),
-        work.run(program, ours, workspace, 'ours'),
+      const make = async (builders: string, output: string) => {
+        await work.run(program, builders, workspace, output)
+        return work.contents(`application/${output}`)
+      }
+      const [theirs, made] = await Promise.all([
+        work.theirs('application', () => make('@angular/build', 'theirs')),
+        make(ours, 'ours'),
       ])
-      const made = work.contents('application/ours')
       expect(Object.keys(made).some((name) => /main-\w{8}\.js$/.test(name))).toBe(true)
       expect(Object.keys(made).length).toBeGreaterThan(8)
-      expect(made).toEqual(work.contents('application/theirs'))
+      expect(made).toEqual(theirs)
     },
     2 * CLIENT_MS,
   )
@@ -101,16 +104,19 @@ describeWithTools(tools, () => {
   test(
     'ng-packagr makes a library with Sass on our pool',
     async () => {
-      for (const folder of ['theirs', 'ours']) work.write(library(folder))
       const ours = work.overridden('ng-packagr', 'piscina')
       const program = work.spec('clients-ng-packagr.cjs')
-      await Promise.all([
-        work.run(program, 'ng-packagr', work.at('theirs')),
-        work.run(program, ours, work.at('ours')),
+      const make = async (packager: string, folder: string) => {
+        work.write(library(folder))
+        await work.run(program, packager, work.at(folder))
+        return work.contents(`${folder}/dist`)
+      }
+      const [theirs, made] = await Promise.all([
+        work.theirs('library', () => make('ng-packagr', 'theirs')),
+        make(ours, 'ours'),
       ])
-      const made = work.contents('ours/dist')
       expect(made['/fesm2022/library.mjs']).toContain('padding:8px')
-      expect(made).toEqual(work.contents('theirs/dist'))
+      expect(made).toEqual(theirs)
     },
     2 * CLIENT_MS,
   )

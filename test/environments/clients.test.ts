@@ -2,7 +2,7 @@
 // jest-worker, and what they make is the same to the byte.
 
 import { cpSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { ClientFolder } from '../support/clients.ts'
 import { describeWithTools } from '../support/locked-packages.ts'
@@ -12,7 +12,7 @@ const tools = join(import.meta.dirname, 'tools/clients')
 const modules = join(tools, 'node_modules')
 
 describeWithTools(tools, () => {
-  const work = new ClientFolder(tools)
+  const work = new ClientFolder(tools, import.meta.filename)
   afterAll(() => work.remove())
   for (let i = 0; i < 60; i++) {
     const text = `export const f${i} = async (x?: number): Promise<number> => x ?? ${i}
@@ -23,12 +23,10 @@ export class C${i} { #a = ${i}; get a(): number { return this.#a } }\n`
   cpSync(join(root, 'packages/jest-worker'), work.at('node_modules/ours'), { recursive: true })
 
   /** What a program prints with jest-worker, and with ours. */
-  const fromBoth = (program: string, ...words: string[]) =>
-    Promise.all(
-      ['jest-worker', 'ours'].map(async (tool) =>
-        JSON.parse(await work.run(program, tool, ...words)),
-      ),
-    )
+  const fromBoth = (program: string, ...words: string[]) => {
+    const print = async (tool: string) => JSON.parse(await work.run(program, tool, ...words))
+    return Promise.all([work.theirs(basename(program), () => print('jest-worker')), print('ours')])
+  }
 
   /** Runs a tool as it is and on ours, each with a folder: both make the same files, so many. */
   const expectSameFiles = async (
@@ -37,10 +35,16 @@ export class C${i} { #a = ${i}; get a(): number { return this.#a } }\n`
     run: (tool: string, folder: string) => Promise<unknown>,
     name: string,
   ) => {
-    await Promise.all([run(both.theirs, `${name}-theirs`), run(both.ours, `${name}-ours`)])
-    const made = work.contents(`${name}-ours`)
+    const make = async (tool: string, folder: string) => {
+      await run(tool, folder)
+      return work.contents(folder)
+    }
+    const [theirs, made] = await Promise.all([
+      work.theirs(name, () => make(both.theirs, `${name}-theirs`)),
+      make(both.ours, `${name}-ours`),
+    ])
     expect(Object.keys(made)).toHaveLength(count)
-    expect(made).toEqual(work.contents(`${name}-theirs`))
+    expect(made).toEqual(theirs)
   }
 
   test('@swc/cli compiles a tree, and its process ends by itself', async () => {
@@ -70,7 +74,7 @@ export class C${i} { #a = ${i}; get a(): number { return this.#a } }\n`
     const handler = work.spec('clients-add.cjs')
     const [answer, theirs] = await Promise.all([
       work.run(program, 'fastify', ours, handler),
-      work.run(program, 'fastify', 'fastify-piscina', handler),
+      work.theirs('fastify', () => work.run(program, 'fastify', 'fastify-piscina', handler)),
     ])
     expect(JSON.parse(answer)[0]).toHaveLength(5)
     expect(answer).toBe(theirs)

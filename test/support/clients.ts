@@ -1,13 +1,24 @@
 // Clients: copies of other people's tools that find our packages instead of their dependencies.
 
 import { execFile } from 'node:child_process'
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 
 const execute = promisify(execFile)
 
 const PACKAGES = join(import.meta.dirname, '../../packages')
+const KEPT = join(import.meta.dirname, '../../.cache/clients')
 const SPECS = join(import.meta.dirname, '../environments/specs')
 
 /** How long one client may take. */
@@ -17,15 +28,22 @@ export const CLIENT_MS = 120_000
 export class ClientFolder {
   readonly path: string
   readonly #modules: string
+  readonly #digest: string
 
   /**
    * Empties it.
    *
-   * @param tools - Has the `node_modules` of the clients.
+   * @param tools - Has the `node_modules` of the clients, and the lock file that names them.
+   * @param test - The file of the tests.
    */
-  constructor(tools: string) {
+  constructor(tools: string, test: string) {
     this.path = join(tools, '.work')
     this.#modules = join(tools, 'node_modules')
+    const hash = createHash('sha256').update(`${this.path} ${process.version} ${process.arch}`)
+    const specs = readdirSync(SPECS).sort()
+    const inputs = [test, join(tools, 'package-lock.json'), ...specs.map((at) => join(SPECS, at))]
+    for (const path of inputs) hash.update(readFileSync(path))
+    this.#digest = hash.digest('hex')
     this.remove()
     mkdirSync(this.path)
   }
@@ -78,6 +96,23 @@ export class ClientFolder {
       const { stdout, stderr } = error as { stdout: string; stderr: string }
       throw new Error(`${program} failed:\n${stdout}\n${stderr}`, { cause: error })
     }
+  }
+
+  /**
+   * What a client makes with its own dependency. Nothing of ours is in that: it is made once for
+   * this Node, the lock file, the programs of clients and the file of the tests.
+   *
+   * @param name - Of the work, in that file.
+   */
+  async theirs<T>(name: string, make: () => Promise<T>): Promise<T> {
+    const path = join(KEPT, `${this.#digest}-${name}.json`)
+    if (!existsSync(path)) {
+      const text = JSON.stringify(await make())
+      mkdirSync(KEPT, { recursive: true })
+      writeFileSync(`${path}.part`, text)
+      renameSync(`${path}.part`, path)
+    }
+    return JSON.parse(readFileSync(path, 'utf8'))
   }
 
   /** What is in a folder of it, by path. */
