@@ -1,5 +1,5 @@
 // Cold, the process: opens one system, gets a first result, and measures the time after it.
-// Usage: node cold-process.js <system> <mode> <threads> <microseconds of work> <ms>
+// Usage: node cold-process.js <system> <mode> <threads> <microseconds of work> <ms> <in flight>
 // @ts-check
 
 import { systemNamed } from '../systems/table.js'
@@ -8,9 +8,7 @@ import { spin } from './handlers.js'
 import { metered } from './metered.js'
 import { iterationsFor } from './spin-rate.js'
 
-const IN_FLIGHT = 1000
-
-const [name = '', modeName = '', threads, work, ms] = process.argv.slice(2)
+const [name = '', modeName = '', threads, work, ms, inFlight] = process.argv.slice(2)
 const mode = systemNamed(name).modes.find((one) => one.name === modeName)
 if (mode === undefined) throw new RangeError(`${name} has no mode "${modeName}"`)
 const us = Number(work)
@@ -25,7 +23,7 @@ const sample = await metered(() =>
     values: [iterations],
     digest: (value) => value,
     expected: us === 0 ? (payload) => payload : () => result,
-    inFlight: IN_FLIGHT,
+    inFlight: Number(inFlight),
     ms: Number(ms),
   }),
 )

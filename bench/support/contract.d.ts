@@ -87,7 +87,7 @@ export interface PoolRow extends RowBase {
 
 /** A row that opens and closes the system by itself, in processes of their own. */
 export interface LoneRow extends RowBase {
-  measureAlone(system: System, mode: Mode, ms: number): Promise<Sample>
+  measureAlone(system: System, mode: Mode, ms: number, settings: Settings): Promise<Sample>
 }
 
 export type Row = PoolRow | LoneRow

@@ -180,7 +180,7 @@ function headline(row, one) {
  * @returns {Promise<Sample>}
  */
 async function sample(row, system, mode, ms, settings, shelf) {
-  if ('measureAlone' in row) return row.measureAlone(system, mode, ms)
+  if ('measureAlone' in row) return row.measureAlone(system, mode, ms, settings)
   const pool = await shelf.open(system, mode, row.threads)
   if (settings.isThorough) collectGarbage()
   return row.measure(pool, ms, settings)

@@ -5,6 +5,7 @@ import { runAlone } from '../support/live-once.js'
 import { RATE_COLUMNS } from '../support/metered.js'
 
 const THREADS = 2
+const IN_FLIGHT = 1000
 
 const LENGTHS = [
   { us: 0, id: 'cold-number', title: 'a number' },
@@ -18,6 +19,8 @@ export const rows = LENGTHS.map(({ us, id, title }) => ({
   title: `the first second of a fresh process, ${title} each, 1,000 in flight`,
   threads: THREADS,
   columns: RATE_COLUMNS,
-  measureAlone: (system, mode, ms) =>
-    runAlone('cold-process.js', system.name, mode.name, THREADS, us, ms),
+  measureAlone(system, mode, ms, { inFlightMax }) {
+    const inFlight = Math.min(IN_FLIGHT, inFlightMax)
+    return runAlone('cold-process.js', system.name, mode.name, THREADS, us, ms, inFlight)
+  },
 }))
