@@ -496,6 +496,36 @@ test('a second close settles with the first', async () => {
   await open
 })
 
+test('close waits for no announcement that does not begin, which ends once it has', async () => {
+  const queue = openQueue(hash)
+  const ended: string[] = []
+  const incidents: unknown[] = []
+  let begin: (() => void) | undefined
+  const faulty = withFaults<LeasedQueue>(queue, {
+    announce: () =>
+      new Promise((resolve) => {
+        begin = () => resolve(async () => void ended.push('results'))
+      }),
+    commands: withFaults(queue.commands!, {
+      onProgress: async () => async () => {
+        ended.push('progress')
+        throw new Error('unreachable')
+      },
+    }),
+  })
+  const onIncident = ({ what, error }: QueueIncident) => {
+    if (what === 'queue-failed') incidents.push(error)
+  }
+  const submitter = openSubmitter(faulty, { onIncident })
+  const open = failure(submitter.submit('query', 'echo', 1, { onProgress: () => {} }), 'it')
+  await until(() => begin !== undefined, 'the queue is asked to announce')
+  await within(submitter.close(), 'close')
+  expect((await open).code).toBe('CORELANE_SUBMITTER_CLOSED')
+  expect([ended, incidents]).toEqual([['progress'], [new Error('unreachable')]])
+  begin!()
+  await until(() => ended.length === 2, 'announcements end')
+})
+
 test('five members are enough: the same object serves submitter and worker', async () => {
   const waiting: Parameters<DistributedQueue['enqueue']>[0][] = []
   const least: DistributedQueue = {

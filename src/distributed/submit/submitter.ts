@@ -51,7 +51,7 @@ import {
 
 const SWEEP_MS_MIN = 5
 
-/** How long `close` waits for the queue to forget and to cancel what is not wanted any more. */
+/** How long `close` waits for the queue: to forget, to cancel, and to end its announcements. */
 const FORGET_MS = 1000
 
 /** Commands that are looked up in one call. */
@@ -302,14 +302,13 @@ export class Submitter<M = AnyHandlers> {
     }
     timers.clearInterval(this.#timer)
     this.#forgotten.hurry()
-    await isWithin(FORGET_MS, Promise.all([this.#forgotten.idle(), this.#unwanted.idle()]))
+    // One that begins later ends then.
+    const ends = Array.from(this.#listening.values(), (listening) =>
+      listening.then((end) => end?.()).catch(this.#failed),
+    )
+    await isWithin(FORGET_MS, Promise.all([this.#forgotten.idle(), this.#unwanted.idle(), ...ends]))
     this.#forgotten.giveUp()
     this.#unwanted.giveUp()
-    try {
-      for (const end of await Promise.all(this.#listening.values())) await end?.()
-    } catch (error) {
-      this.#failed(error)
-    }
   }
 
   /** As {@link Submitter.close}. */
