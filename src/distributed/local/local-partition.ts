@@ -89,6 +89,9 @@ function isGrouped(command: LocalCommand): command is GroupedCommand {
 /** Lanes of a partition that are kept though they are empty. */
 const EMPTY_LANES_MAX = 64
 
+/** So many dropped commands, and as many as wait, are kept until they are met. */
+const DROPPED_MAX = 64
+
 /** Descriptions of lanes that are kept. */
 const PLANS_MAX = 4096
 
@@ -175,6 +178,9 @@ export class LocalPartition {
   readonly #lanes = new Map<string, LocalLane>()
   readonly #keys = new RenewedMap<string, KeyChain>()
   readonly #grouped: Set<LocalLane>
+  /** Those that were dropped since the last sweep, and how many make the next one worth it. */
+  #dropped = 0
+  #droppedMax = DROPPED_MAX
 
   /** @param grouped - Lanes that know groups, of all partitions; kept here. */
   constructor(plans: LocalLanePlans, grouped: Set<LocalLane> = new Set()) {
@@ -227,7 +233,7 @@ export class LocalPartition {
     this.#offer(next, nowMs)
   }
 
-  /** Passes over a command that waits and is dropped; its lane meets it later. */
+  /** Passes over a command that waits and is dropped; its lane or a sweep meets it later. */
   drop(command: LocalCommand, nowMs: number): void {
     const { key, ...others } = command.envelope
     command.fence = DROPPED
@@ -237,6 +243,30 @@ export class LocalPartition {
     if (key !== undefined && this.#keys.get(key)?.head === command) this.leave(command, nowMs)
     // Until then it keeps no memory.
     command.envelope = { ...others, payload: undefined }
+    if (++this.#dropped > this.#droppedMax) this.#sweep(nowMs)
+  }
+
+  /** Lets go of dropped commands, whose lanes or keys may not go on for long. */
+  #sweep(nowMs: number): void {
+    let kept = 0
+    for (const [laneId, lane] of this.#lanes) {
+      requeue(lane, lane.plan, nowMs)
+      kept += lane.queue.size
+      if (lane.queue.size === 0 && lane.groups === undefined) this.#lanes.delete(laneId)
+    }
+    for (const chain of this.#keys.values()) {
+      let last = chain.head
+      for (let { next } = last; next !== undefined; next = next.next) {
+        if (next.fence === DROPPED) continue
+        last.next = next
+        last = next
+        kept++
+      }
+      last.next = undefined
+      chain.tail = last
+    }
+    this.#dropped = 0
+    this.#droppedMax = DROPPED_MAX + kept
   }
 
   /** Those of demands whose lanes hold something here. */
@@ -333,16 +363,22 @@ function takeNext(lane: LocalLane, nowMs: number): LocalCommand {
   return command
 }
 
-/** Sorts what waits by what a lane promises now. */
-function resort(lane: LocalLane, plan: LanePlan, nowMs: number): void {
+/** Sorts those without a group by a plan, and leaves out what was dropped. */
+function requeue(lane: LocalLane, plan: LanePlan, nowMs: number): void {
   const queue = new LaneQueue<LocalCommand>(plan)
   while (lane.queue.size > 0) {
     const command = lane.queue.take(nowMs)
+    if (command.fence === DROPPED) continue
     command.rankIn(plan.priority)
     queue.offer(command, nowMs)
   }
   lane.plan = plan
   lane.queue = queue
+}
+
+/** Sorts what waits by what a lane promises now. */
+function resort(lane: LocalLane, plan: LanePlan, nowMs: number): void {
+  requeue(lane, plan, nowMs)
   const { groups, next } = lane
   if (groups === undefined) return
   if (next !== undefined) {

@@ -7,11 +7,12 @@ import {
   LocalLanePlans,
   LocalPartition,
 } from '../../../src/distributed/local/local-partition.ts'
+import { collectGarbage } from '../../support/garbage.ts'
 import { range } from '../../support/range.ts'
 
-function commandOf(laneId: string, sequence: number, group?: string): LocalCommand {
+function commandOf(laneId: string, sequence: number, group?: string, key?: string): LocalCommand {
   const times = { createdAt: 0, retryCount: 0, version: 1 }
-  const names = { commandType: 'work', laneId, partitionId: 0, group }
+  const names = { commandType: 'work', laneId, partitionId: 0, group, key }
   const envelope = { id: `${sequence}`, ...names, ...times }
   const command = new LocalCommand(envelope, 0)
   command.queueUp(sequence, 0)
@@ -66,4 +67,37 @@ test.each([
   expect(lane!.groups!.groupCount).toBeLessThan(20_000)
   for (let i = 1; i <= 3; i++) lane!.groups!.advance(sequence + i * 2000)
   expect([lane!.groups!.groupCount, lane!.groups!.changesAtMs]).toEqual([0, Infinity])
+})
+
+test('what was dropped is let go of though no worker asks for its lane or key', async () => {
+  const plans = new LocalLanePlans()
+  const partition = new LocalPartition(plans)
+  const dropped: WeakRef<LocalCommand>[] = []
+  const drop = (laneId: string, sequence: number, key?: string): void => {
+    const command = commandOf(laneId, sequence, undefined, key)
+    partition.add(command, 0)
+    partition.drop(command, 0)
+    dropped.push(new WeakRef(command))
+  }
+  for (const [sequence, key] of [undefined, 'k', 'k'].entries()) {
+    partition.add(commandOf('lane', sequence, undefined, key), 0)
+  }
+  for (let sequence = 3; sequence < 3000; sequence += 3) {
+    drop('lane', sequence)
+    drop('lane', sequence + 1, 'k')
+    drop(`tenant-${sequence}`, sequence + 2)
+  }
+  partition.add(commandOf('lane', 3000, undefined, 'k'), 0)
+  // A WeakRef holds what it refers to until the end of the turn.
+  await new Promise(setImmediate)
+  collectGarbage()
+  expect(dropped.filter((one) => one.deref()).length).toBeLessThan(200)
+  expect([...partition.laneIds].length).toBeLessThan(200)
+  const demands = plans.open([{ laneId: 'lane', max: 9, priority: 5, boost: [] }])
+  const taken: string[] = []
+  for (let next = partition.take(demands, 0); next; next = partition.take(demands, 0)) {
+    taken.push(next.envelope.id)
+    partition.leave(next, 0)
+  }
+  expect(taken).toEqual(['0', '1', '2', '3000'])
 })
