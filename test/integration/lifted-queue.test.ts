@@ -132,6 +132,21 @@ test('close gives back what was taken and not given out', async () => {
   expect(least.lists[0]!.map(({ id }) => id)).toEqual(['kept'])
 })
 
+test('what close cannot give back takes no other with it', async () => {
+  const least = new ListQueue()
+  const queue = liftQueue(least)
+  const ids = ['a', 'b', 'c']
+  await queue.enqueueMany(ids.map((id) => envelope({ laneId: 'other', id })))
+  expect(await queue.lease(request)).toEqual([])
+  const enqueue = least.enqueue.bind(least)
+  least.enqueue = (each) => {
+    if (each.id !== 'b') return enqueue(each)
+    throw new Error('no room')
+  }
+  expect((await failure(queue.close(), 'close')).message).toBe('no room')
+  expect(least.lists[0]!.map(({ id }) => id)).toEqual(['a', 'c'])
+})
+
 test('a wait that is closed while the queue answers gives the command back', async () => {
   const least = new ListQueue()
   let answer = (): void => {}

@@ -295,7 +295,16 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
 
   async #close(): Promise<void> {
     this.isClosed = true
-    for (const envelope of await this.#polls.close()) await this.#queue.enqueue(envelope)
+    const failures: unknown[] = []
+    for (const envelope of await this.#polls.close()) {
+      try {
+        await this.#queue.enqueue(envelope)
+      } catch (error) {
+        // It takes no others with it.
+        failures.push(error)
+      }
+    }
+    if (failures.length > 0) throw failures[0]
   }
 
   /** @internal */
