@@ -329,9 +329,7 @@ export class InFlightWindow implements RecordSink, Holder {
     const id = this.#ids[slot]!
     this.tallies?.[lane.index]?.drifted()
     const group = command.extras?.group?.split(this.startedAtMs(slot))
-    this.#commands[slot] = undefined
-    command.unbind()
-    if (this.reservedFor === command) this.reservedFor = undefined
+    this.#letGo(slot)
     this.#end.slots.abort(id)
     this.orders.push({ id, code: reason.code, details: reason.details })
     const graceEndsMs = nowMs() + graceMs
@@ -516,11 +514,16 @@ export class InFlightWindow implements RecordSink, Holder {
   }
 
   #forget(slot: number): void {
+    this.load.remove(slot, this.#letGo(slot).lane)
+  }
+
+  /** Unbinds a command; its run may go on. */
+  #letGo(slot: number): Command {
     const command = this.#commands[slot]!
     this.#commands[slot] = undefined
     if (command.isStream) this.streams.delete(command)
-    this.load.remove(slot, command.lane)
     command.unbind()
     if (this.reservedFor === command) this.reservedFor = undefined
+    return command
   }
 }

@@ -119,6 +119,18 @@ test('a run that is given up is told so, holds its place until it ends, and sett
   expect([bound.isOpen(ids[0]!), settled.mock.calls, bound.completed]).toEqual([false, [], 1])
 })
 
+test('a stream that is left is forgotten at once, and one that ends when it does', () => {
+  const stream = {} as StreamReader
+  const [left, read] = [command({ options: { stream } }), command({ options: { stream } })]
+  const { rig, bound, ids } = running(left, read)
+  expect([...bound.streams]).toEqual([left, read])
+  bound.detach(left.slot, ABORTED, Number.POSITIVE_INFINITY)
+  expect([...bound.streams]).toEqual([read])
+  for (const id of ids) rig.finish(id, 0)
+  bound.drain()
+  expect([...bound.streams]).toEqual([])
+})
+
 test('a detached run is no longer among what a dead thread leaves', () => {
   const [first, second] = [command({ deadlineMs: 1e9 }), command()]
   const { bound } = running(first, second)
