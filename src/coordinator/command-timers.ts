@@ -34,6 +34,8 @@ export class CommandTimers {
    * @param delayMs - How long.
    */
   delay(command: Command, delayMs: number): void {
+    // A subscriber to its submit or its retry may have ended it.
+    if (command.isSettled) return
     command.delay()
     this.#set(command, Math.min(nowMs() + delayMs, command.latestStartMs))
   }
@@ -54,7 +56,7 @@ export class CommandTimers {
    * @returns False if it is late by now and was rejected.
    */
   watch(command: Command): boolean {
-    if (!command.isTimed) return true
+    if (!command.isTimed || command.isSettled) return true
     const atMs = command.latestStartMs
     if (atMs === Number.POSITIVE_INFINITY) return true
     if (atMs <= nowMs()) {

@@ -89,3 +89,29 @@ test('a lost partition is told, and a subscriber that comes late hears what begi
   await within(manager.submit('lane', 'echo', 4), 'another')
   expect(submits).toHaveLength(4)
 })
+
+/** Aborts a signal as soon as anything is published on a channel; gives the signal. */
+function abortedBy(name: string): AbortSignal {
+  const controller = new AbortController()
+  const abort = () => controller.abort()
+  channel(name).subscribe(abort)
+  undone.push(() => channel(name).unsubscribe(abort))
+  return controller.signal
+}
+
+test.each([
+  ['tracing:corelane:submit:start', 'echo', { delayMs: 1 }],
+  ['tracing:corelane:submit:start', 'echo', { startWithinMs: 60_000 }],
+  ['corelane:command:retry', 'alwaysFails', { retry: RetryPolicy.fixed(1, 1) }],
+  ['corelane:command:retry', 'exit', { retry: { retryLost: true }, group: 'one' }],
+])('a subscriber of %s may abort the command %s', async (name, type, given) => {
+  const lanes = { lane: { groupConcurrency: 1 } }
+  const manager = await open('survival.js', { ...options, lanes })
+  const signal = abortedBy(name)
+  // Channels are looked at once a turn.
+  await within(manager.submit('lane', 'echo', 0), 'before')
+  const error = await failure(manager.submit('lane', type, 1, { signal, ...given }), 'the command')
+  expect(error).toMatchObject({ code: 'CORELANE_ABORTED' })
+  expect(await within(manager.submit('lane', 'echo', 2, { group: 'one' }), 'the next')).toBe(2)
+  expect(manager.stats()).toMatchObject({ failed: 1, unsettled: 0 })
+})

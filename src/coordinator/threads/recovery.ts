@@ -117,7 +117,8 @@ export class Recovery {
       // One of several: it runs by itself next, so that it is known whose doing it was.
       if (blame === 'suspect') history.isSuspect = true
       this.#again(command, error, partition)
-      return true
+      // A subscriber to its retry may have ended it.
+      return !command.isSettled
     }
     this.#end(command, error, partition, 0, 0)
     return false

@@ -155,6 +155,13 @@ test('a delay that is longer than the deadline ends at the deadline, with a reje
   expect([placed, late.isSettled, world.timer]).toEqual([[], true, undefined])
 })
 
+test('a command that a subscriber has ended meanwhile is neither delayed nor watched', () => {
+  const ended = command(laneOf(REJECTS), 30)
+  ended.fail(new Error('ended'), -1)
+  timers.delay(ended, 500)
+  expect([timers.watch(ended), ended.isSettled, world.timer]).toEqual([true, true, undefined])
+})
+
 test('a bound command is late only if it can be kept from starting', () => {
   const lane = laneOf(REJECTS)
   const [running, bound] = [command(lane, 30, 1), command(lane, 30, 2)]
