@@ -5,6 +5,7 @@
 // A signal may end a million commands. Those that are bound end at once, since they could start;
 // the others are kept from being bound (`isEnding`) and end in slices: the event loop turns.
 
+import { laneError } from './errors.ts'
 import { RenewedMap } from './renewed-map.ts'
 import { inSlices } from './slices.ts'
 
@@ -16,6 +17,15 @@ export interface AnySignal extends Partial<Pick<AbortSignal, 'aborted' | 'reason
   /** Both are of an event emitter. */
   once?(name: 'abort', listener: () => void): unknown
   removeListener?(name: 'abort', listener: () => void): unknown
+}
+
+/**
+ * Refuses a command whose signal has aborted before it is submitted.
+ *
+ * @throws AbortError.
+ */
+export function refuseAborted(signal: AnySignal | undefined): void {
+  if (signal?.aborted) throw laneError('CORELANE_ABORTED', { stage: 'submitted' }, signal.reason)
 }
 
 /** Something that a signal can end. */

@@ -3,7 +3,7 @@
 // Must not: start a thread or a real timer.
 
 import { MessageChannel } from 'node:worker_threads'
-import { AbortListeners } from '../base/abort-listeners.ts'
+import { AbortListeners, refuseAborted } from '../base/abort-listeners.ts'
 import { callListener, timers, whenSettled } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
 import { checkGiven, invalidOption } from '../base/options.ts'
@@ -260,8 +260,8 @@ class Inline {
     const isStream = kind === 'stream'
     const reader = isStream ? ({} as StreamReader) : undefined
     const retry = givenOf({ plan: lane }, options, reader)?.retry ?? lane.retry
-    if (signal?.aborted) throw laneError('CORELANE_ABORTED', { stage: 'submitted' }, signal.reason)
     const payload = copy(given, 'payload', transferList)
+    refuseAborted(signal)
     const id = options.id ?? String(this.#count++)
     const timeoutMs = options.timeoutMs ?? lane.timeoutMs
     const deadlineMs = options.deadlineMs ?? lane.deadlineMs

@@ -2,7 +2,7 @@
 // Owns: their numbering.
 // Must not: judge them; the coordinator refuses one that could never run.
 
-import { AbortListeners } from '../base/abort-listeners.ts'
+import { AbortListeners, refuseAborted } from '../base/abort-listeners.ts'
 import { LaneError, laneError } from '../base/errors.ts'
 import { checkGiven } from '../base/options.ts'
 import { NESTED_RULES, type NestedOptions } from '../model/command.ts'
@@ -48,18 +48,17 @@ export class NestedSubmits {
   ): Promise<unknown> {
     checkGiven('context.submit', options, NESTED_RULES)
     const { signal, wait = true, ...others } = options
-    if (signal?.aborted) {
-      throw laneError(ABORTED, { stage: 'submitted' }, signal.reason)
-    }
-    const id = ++this.#count
     const side = toCallValue(payload, 'payload')
+    const carrier = runTracer()?.carrier()
+    // A getter of the payload or the tracer may have aborted it.
+    refuseAborted(signal)
+    const id = ++this.#count
     const cancelled = { isBound: true, abort: () => void this.#server.cancel(id) }
     const ignore = () => signal && this.#signals.remove(signal, cancelled)
     if (signal !== undefined) this.#signals.add(signal, cancelled)
     let outlives = false
     try {
       const hasSignal = signal !== undefined
-      const carrier = runTracer()?.carrier()
       const command = { id, parent, lane, type, payload: side, options: others, carrier }
       const report = await this.#server.submit({ ...command, wait, hasSignal })
       const value = fromSideValue(report.side)

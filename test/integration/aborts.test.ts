@@ -42,6 +42,31 @@ test('a signal that has aborted is refused before anything is submitted', async 
   expect(manager.stats()).toMatchObject({ submitted: 0, failed: 0 })
 })
 
+test('a signal that aborts while its command is made is heeded', async () => {
+  const { controller, signal, error } = abortable('submitted')
+  let abort = () => {}
+  const manager = await stuckManager(new Ledger(0), {
+    partitions: PartitionConfig.custom(1, () => {
+      abort()
+      return 0
+    }),
+    maxPendingBytes: 1000,
+  })
+  await within(manager.run('echo', 0), 'the partitioner')
+  abort = () => controller.abort(reason)
+  expect(await failure(manager.run('echo', 1, { signal }), 'a partitioner')).toMatchObject(error)
+  const read = abortable('submitted')
+  const payload = {
+    get member() {
+      read.controller.abort(reason)
+      return 1
+    },
+  }
+  const many = manager.submitMany('query', 'echo', [payload], { signal: read.signal })
+  expect(await failure(many, 'a getter')).toMatchObject(error)
+  expect(manager.stats()).toMatchObject({ submitted: 1, failed: 0 })
+})
+
 test('commands that wait leave at once wherever they wait, and never run', async () => {
   const ledger = new Ledger(6)
   const manager = await stuckManager(ledger, {

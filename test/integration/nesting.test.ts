@@ -116,6 +116,12 @@ test.each([true, false])('a signal ends a nested command for its cause (%s)', as
   if (!early) await until(() => words[1] === 1, 'its handler was told')
 })
 
+test('a signal that the payload of a nested command aborts is heeded', async () => {
+  const manager = await open('nesting.js', { partitions: two })
+  const aborted = { code: 'CORELANE_ABORTED', cause: 'enough' }
+  expect(await run(manager, 'callAndAbortItself')).toMatchObject(aborted)
+})
+
 test('what a handler does not wait for runs, and may need what the handler holds', async () => {
   const { words, options } = wordsOf()
   const manager = await open('nesting.js', { partitions: PartitionConfig.single(), ...options })

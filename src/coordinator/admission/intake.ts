@@ -3,7 +3,7 @@
 // Must not: choose what is bound where (dispatcher), or count pending commands
 // (backpressure).
 
-import type { AbortListeners } from '../../base/abort-listeners.ts'
+import { type AbortListeners, refuseAborted } from '../../base/abort-listeners.ts'
 import { CallContext } from '../../base/async-context.ts'
 import { nowMs } from '../../base/clock.ts'
 import { type LaneError, laneError } from '../../base/errors.ts'
@@ -284,6 +284,8 @@ export class Intake {
     const home = this.#place(lane, type, options?.key, payload)
     const refusal = this.#dispatcher.refusal(home)
     if (refusal !== undefined) throw refusal
+    // A getter of the payload or the partitioner may have aborted it.
+    refuseAborted(given?.signal)
     const rank = rankOf(lane.plan.priority, priority)
     const sequence = this.#sequence++
     if (sequence >= this.#renewsAt) {
@@ -424,9 +426,7 @@ export function givenOf(
 ): GivenOptions | undefined {
   const { timeoutMs, retry: given, signal, kill, onProgress, transferList } = options
   const { attempt, onDeadline, startWithinMs } = options
-  if (signal?.aborted) {
-    throw laneError('CORELANE_ABORTED', { stage: 'submitted' }, signal.reason)
-  }
+  refuseAborted(signal)
   const retry = given && planRetry(given)
   if (transferList !== undefined && mayRetry(retry ?? lane.plan.retry)) {
     throw laneError('CORELANE_INVALID_COMMAND', {
