@@ -32,6 +32,7 @@ export const timers = {
   clearTimeout(timer: unknown): void {
     if (timer === world.timer) world.timer = undefined
   },
+  clearInterval(): void {},
 }
 
 /** Begins anew, at 1000. */

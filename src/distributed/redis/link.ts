@@ -42,6 +42,8 @@ export class RedisLink {
   #ping: NodeJS.Timeout | undefined
   /** Waits for a connection. */
   readonly #lack = new Pause()
+  /** When an answer came last. */
+  #heardMs = 0
   /** The wait before the next try. */
   readonly #rest = new Pause()
   readonly #running = new Set<Client>()
@@ -68,6 +70,7 @@ export class RedisLink {
    * @throws Error of the last try before that, at once if Redis refuses us; or when it is closed.
    */
   async open(untilMs: number = Number.POSITIVE_INFINITY, failures = 0): Promise<void> {
+    let error: unknown
     for (; ; failures++) {
       if (failures > 0) {
         const leftMs = Math.max(1, untilMs - nowMs())
@@ -77,7 +80,9 @@ export class RedisLink {
         await this.#connect(untilMs)
         if (failures > 0) this.#options.onBack()
         return
-      } catch (error) {
+      } catch (cause) {
+        // The end of the time cuts the last try off, which says nothing of why the others failed.
+        if (error === undefined || nowMs() < untilMs) error = cause
         this.#reason = this.#options.maker.textOf(error)
         const isPatient = untilMs === Number.POSITIVE_INFINITY
         const mayPass = isPatient || (error instanceof LinkLost && nowMs() < untilMs)
@@ -124,7 +129,8 @@ export class RedisLink {
   }
 
   /**
-   * Waits for an answer as long as one may take.
+   * Waits for an answer as long as one may take. Answers come in the order of their questions: one
+   * in a long line is not late while those before it come.
    *
    * @param untilMs - Until when at the latest, on the monotonic clock.
    */
@@ -133,19 +139,32 @@ export class RedisLink {
     answer: Promise<T>,
     untilMs: number = Number.POSITIVE_INFINITY,
   ): Promise<T> {
-    const limitMs = Math.max(1, Math.min(this.#options.commandTimeoutMs, untilMs - nowMs()))
+    const sentMs = nowMs()
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {
-      timer = timers.setTimeout(() => {
+      const limitMs = Math.max(1, Math.min(this.#options.commandTimeoutMs, untilMs - sentMs))
+      const look = (): void => {
+        const leftMs = Math.min(this.#heardMs + limitMs, untilMs) - nowMs()
+        if (leftMs > 0 && this.#heardMs > sentMs) {
+          timer = timers.setTimeout(look, leftMs)
+          return
+        }
         const reason = `no answer within ${Math.round(limitMs)} ms`
         reject(new LinkLost(reason, { wasSent: true }))
         this.#drop(client, reason)
-      }, limitMs)
+      }
+      timer = timers.setTimeout(look, limitMs)
     })
     try {
-      return await Promise.race([answer, late])
+      const result = await Promise.race([answer, late])
+      this.#heardMs = nowMs()
+      return result
     } catch (error) {
-      if (error instanceof LinkLost || isAnswer(error)) throw error
+      if (error instanceof LinkLost) throw error
+      if (isAnswer(error)) {
+        this.#heardMs = nowMs()
+        throw error
+      }
       throw new LinkLost(this.#options.maker.textOf(error), { wasSent: true, cause: error })
     } finally {
       timers.clearTimeout(timer)
