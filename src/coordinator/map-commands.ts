@@ -3,8 +3,15 @@
 
 import { Deque } from '../base/deque.ts'
 import { show } from '../base/errors.ts'
-import { boolean, checkOptions, integer, invalidOption, type OptionRules } from '../base/options.ts'
-import type { CommandOptions } from '../model/command.ts'
+import {
+  boolean,
+  checkGiven,
+  checkOptions,
+  integer,
+  invalidOption,
+  type OptionRules,
+} from '../base/options.ts'
+import { COMMAND_RULES, type CommandOptions } from '../model/command.ts'
 
 /** Options of `map`; those of a command apply to every one. */
 export interface MapOptions extends Omit<CommandOptions, 'transferList'> {
@@ -36,13 +43,16 @@ export const MAP_RULES = Object.freeze({
   settle: boolean(false),
 }) satisfies OptionRules
 
+const { transferList: _, ...SHARED_RULES } = COMMAND_RULES
+const ALL_RULES: OptionRules = { ...MAP_RULES, ...SHARED_RULES }
+
 /**
  * Takes the options of `map` apart: its own, checked, and those of its commands.
  *
  * @throws ConfigError `CORELANE_INVALID_OPTION`.
  */
 export function planMap(options: MapOptions = {}): { plan: MapPlan; others: CommandOptions } {
-  if (options === null) throw invalidOption('map options', 'null', 'an object')
+  checkGiven('map', options, ALL_RULES)
   const { concurrency, ordered, settle, ...others } = options
   return { plan: checkOptions('map', { concurrency, ordered, settle }, MAP_RULES), others }
 }

@@ -29,6 +29,7 @@ import {
   type LaneOptions,
   type LanePlan,
   planLane,
+  refuseUnbounded,
 } from '../model/lane.ts'
 import {
   type CheckedPartitions,
@@ -74,7 +75,10 @@ export interface QueueManagerOptions<M = AnyHandlers, L extends string = string>
   readonly maxPending?: number | undefined
   /** Estimated bytes of their payloads. 1 to 2^53 - 1. Default: no bound. */
   readonly maxPendingBytes?: number | undefined
-  /** At those two bounds `submit` waits, or rejects with QueueFullError. Default `wait`. */
+  /**
+   * At those two bounds `submit` waits, or rejects with QueueFullError; `reject` needs one of them.
+   * Default `wait`.
+   */
   readonly overflow?: 'wait' | 'reject' | undefined
   /**
    * Lane of `run` and of the typed proxy. Default: `query` if there is one, else the first lane.
@@ -86,7 +90,7 @@ export interface QueueManagerOptions<M = AnyHandlers, L extends string = string>
   readonly env?: NodeJS.ProcessEnv | typeof import('node:worker_threads').SHARE_ENV | undefined
   /** The threads' Node options, as for `new Worker`. Default: this process's. */
   readonly execArgv?: readonly string[] | undefined
-  /** The threads' memory limits, as for `new Worker`. ArrayBuffers do not count towards them. */
+  /** The threads' memory limits, as for `new Worker`: MiB. ArrayBuffers do not count. */
   readonly resourceLimits?: import('node:worker_threads').ResourceLimits | undefined
   /** Bytes of each of a partition's two rings: a power of two, 16 KiB to 256 MiB. Default 1 MiB. */
   readonly ringBytes?: number | undefined
@@ -127,6 +131,17 @@ export interface QueueManagerOptions<M = AnyHandlers, L extends string = string>
   readonly metrics?: QueueMetrics | undefined
 }
 
+const THREAD_LIMITS: readonly string[] = [
+  'maxOldGenerationSizeMb',
+  'maxYoungGenerationSizeMb',
+  'codeRangeSizeMb',
+  'stackSizeMb',
+]
+
+function isThreadLimit(name: string): boolean {
+  return THREAD_LIMITS.includes(name)
+}
+
 /** The rules of {@link QueueManagerOptions}. */
 export const MANAGER_RULES = Object.freeze({
   handlers: alias(
@@ -162,7 +177,12 @@ export const MANAGER_RULES = Object.freeze({
     (value) => isObject(value) || typeof value === 'symbol',
   ),
   execArgv: anything(undefined, 'an array of strings', Array.isArray),
-  resourceLimits: anything(undefined, 'an object of numbers', isObject),
+  resourceLimits: anything(
+    undefined,
+    `numbers by ${THREAD_LIMITS.join(', ')}`,
+    // Node.js ignores other names, and the thread would have no limit.
+    (value) => isObject(value) && Object.keys(value as object).every(isThreadLimit),
+  ),
   ringBytes: anything(
     2 ** 20,
     `a power of two from ${RING_BYTES_MIN} to ${RING_BYTES_MAX}`,
@@ -308,6 +328,7 @@ export interface ManagerPlan {
  */
 export function planManager<M, L extends string>(options: QueueManagerOptions<M, L>): ManagerPlan {
   const checked = checkOptions<QueueManagerOptions>('QueueManager', options, MANAGER_RULES)
+  refuseUnbounded('QueueManager', checked as LaneOptions)
   const lanes = checkLanes(checked.lanes!)
   return Object.freeze({
     handlers: handlersUrl(checked.handlers),
@@ -415,14 +436,17 @@ function checkPartitions(
   return { strategy, partitionCount, choose, elastic }
 }
 
-function refuseUnlessElastic({ strategy, count, min }: PartitionOptions, max: number): void {
-  const name = min === undefined ? 'max' : 'min'
+function refuseUnlessElastic(given: PartitionOptions, max: number): void {
+  const { strategy, count, min, idleTimeoutMs } = given
+  const name = (['min', 'max', 'idleTimeoutMs'] as const).find((one) => given[one] !== undefined)!
   const refuse = (option: string, received: string, allowed: string) => {
     throw invalidOption(`PartitionConfig.${option}`, received, allowed)
   }
   if (strategy !== 'balanced') refuse(name, `given under "${strategy}"`, 'given under "balanced"')
   if (count !== undefined)
     refuse('count', `${count} beside ${name}`, 'either count, or min and max')
+  if (idleTimeoutMs !== undefined && min === undefined)
+    refuse('idleTimeoutMs', `${idleTimeoutMs} without min`, 'given with min: threads above it end')
   if (min !== undefined && min > max) refuse('min', show(min), `0 to ${max}, which is max`)
 }
 

@@ -43,9 +43,12 @@ export class QueueManagerBuilder<M = AnyHandlers, L extends string = never> {
     return this.withOptions({ partitions })
   }
 
-  /** Adds the lanes system, control, query, session, skill and prompt, most urgent first. */
+  /**
+   * Adds the lanes system, control, query, session, skill and prompt, most urgent first. One of
+   * those names that was added before stays as it is.
+   */
   withDefaultLanes(): QueueManagerBuilder<M, L | DefaultLaneName> {
-    return this.#with({ lanes: { ...this.#options.lanes, ...DEFAULT_LANES } })
+    return this.#with({ lanes: { ...DEFAULT_LANES, ...this.#options.lanes } })
   }
 
   /**

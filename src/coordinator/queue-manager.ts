@@ -113,7 +113,7 @@ class Manager<M, L extends string> {
    *
    * @returns When every partition is ready. Calling it again gives the same promise.
    * @throws ConfigError `CORELANE_HANDLERS_FAILED`; the manager is closed then.
-   * @throws ClosedError `CORELANE_CLOSED` after `shutdown` or `close`.
+   * @throws ClosedError `CORELANE_CLOSED` if `shutdown` or `close` came before the first call.
    */
   start(): Promise<void> {
     return this.#runtime.start()

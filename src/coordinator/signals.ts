@@ -2,6 +2,7 @@
 // Owns: the process's listeners for those signals, one per signal.
 // Must not: end a process whose application ends itself.
 
+import { constants } from 'node:os'
 import { outside } from '../base/async-context.ts'
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { nowMs, timers } from '../base/clock.ts'
@@ -34,12 +35,16 @@ export interface SignalOptions {
   readonly drainTimeoutMs?: number | undefined
 }
 
+function isHandled(name: string): boolean {
+  return Object.hasOwn(constants.signals, name) && name !== 'SIGKILL' && name !== 'SIGSTOP'
+}
+
 /** The rules of {@link SignalOptions}. */
 export const SIGNAL_RULES = Object.freeze({
   signals: anything(
     Object.freeze(['SIGTERM', 'SIGINT']),
-    'an array of signal names',
-    (value) => Array.isArray(value) && value.every((name) => /^SIG[A-Z0-9]+$/.test(name)),
+    'an array of names of signals that a process can handle',
+    (value) => Array.isArray(value) && value.every(isHandled),
   ),
   drainTimeoutMs: milliseconds(10_000, 0, TIMER_MS_MAX),
 }) satisfies OptionRules

@@ -59,7 +59,7 @@ export interface CommandOptions {
    * resolved from the working directory. Each thread loads it when it first runs it.
    */
   readonly file?: URL | string | undefined
-  /** Commands with the same key go to the same partition, in order. Needs `hash` or `custom`. */
+  /** Commands with one key go to one partition, in order. Needs `hash`, `single` or `custom`. */
   readonly key?: string | undefined
   /**
    * Its tenant, user or job: commands of one group of a lane wait together, and groups take fair
@@ -122,6 +122,8 @@ export const COMMAND_RULES = Object.freeze({
     '1 to 128 printable ASCII characters',
     (value) => typeof value === 'string' && COMMAND_NAME.test(value),
   ),
+  // `run` takes it out; here for lists of options.
+  lane: anything(undefined, 'given to run; other calls have it as an argument', () => false),
   attempt: integer(1, 1, ATTEMPT_MAX),
   file: modulePath(),
   key: KEY_RULE,

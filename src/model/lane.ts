@@ -16,7 +16,7 @@ import {
 import { BOOST_RULES, type BoostStep, type PriorityBoostOptions } from './boost.ts'
 import { PRIORITY_MAX } from './command.ts'
 import { RATE_RULES, type RateLimitOptions, SLIDING_LIMIT_MAX } from './rate-limit.ts'
-import { RETRY_RULES, type RetryOptions, type RetryPlan } from './retry.ts'
+import { checkRetry, RETRY_RULES, type RetryOptions, type RetryPlan } from './retry.ts'
 
 /**
  * Most commands of a lane that may be allowed to run at once; without a maximum there is no bound.
@@ -51,7 +51,8 @@ export interface LaneOptions {
   /** Estimated bytes of their payloads. 1 to 2^53 - 1. Default: no bound. */
   readonly maxPendingBytes?: number | undefined
   /**
-   * At a bound `submit` waits until there is room, or rejects with QueueFullError. Default `wait`.
+   * At these bounds `submit` waits until there is room, or rejects with QueueFullError; `reject`
+   * needs one of them. Default `wait`.
    */
   readonly overflow?: 'wait' | 'reject' | undefined
   /** Unsettled commands at which `queue.lane.pressure` is emitted. Default: never. */
@@ -126,7 +127,9 @@ export class LaneConfig implements LaneOptions {
    * @param others - Its other options.
    */
   constructor(minConcurrency?: number, maxConcurrency?: number, others: LaneOptions = {}) {
-    Object.assign(this, others, { minConcurrency, maxConcurrency })
+    Object.assign(this, others)
+    if (minConcurrency !== undefined) this.minConcurrency = minConcurrency
+    if (maxConcurrency !== undefined) this.maxConcurrency = maxConcurrency
     Object.freeze(this)
   }
 
@@ -319,6 +322,7 @@ export function planLane(name: string, options: LaneOptions): LanePlan {
     const allowed = `at most maxConcurrency, ${maxConcurrency}`
     throw invalidOption(`${owner}.minConcurrency`, show(minConcurrency), allowed)
   }
+  refuseUnbounded(owner, checked)
   return Object.freeze({
     name,
     priority: checked.priority!,
@@ -329,7 +333,7 @@ export function planLane(name: string, options: LaneOptions): LanePlan {
     deadlineMs: boost.deadlineMs,
     rejectsLate: checked.onDeadline === 'reject',
     timeoutMs: checked.timeoutMs,
-    retry: checkOptions<RetryPlan>(`${owner}.retry`, checked.retry, RETRY_RULES),
+    retry: checkRetry(`${owner}.retry`, checked.retry, RETRY_RULES) as RetryPlan,
     maxPending: checked.maxPending ?? Number.POSITIVE_INFINITY,
     maxPendingBytes: checked.maxPendingBytes ?? Number.POSITIVE_INFINITY,
     waitsWhenFull: checked.overflow === 'wait',
@@ -340,6 +344,20 @@ export function planLane(name: string, options: LaneOptions): LanePlan {
       weights: new Map(Object.entries(checked.groupWeights ?? {})),
     },
   })
+}
+
+/**
+ * Refuses `overflow: 'reject'` where no bound could be reached.
+ *
+ * @throws ConfigError `CORELANE_INVALID_OPTION`.
+ */
+export function refuseUnbounded(
+  owner: string,
+  { overflow, maxPending, maxPendingBytes }: LaneOptions,
+): void {
+  if (overflow === 'reject' && maxPending === undefined && maxPendingBytes === undefined) {
+    throw invalidOption(`${owner}.overflow`, '"reject" without maxPending', 'given with a bound')
+  }
 }
 
 function planGroupRate(owner: string, options: RateLimitOptions | undefined): RatePlan | undefined {

@@ -6,7 +6,9 @@ import { codeOf, ERRORS } from '../base/errors.ts'
 import {
   anything,
   boolean,
+  checkOptions,
   integer,
+  invalidOption,
   milliseconds,
   type OptionRules,
   oneOf,
@@ -20,7 +22,10 @@ export type Backoff = 'exponential' | 'fixed'
 
 /** When a command that failed runs again. */
 export interface RetryOptions {
-  /** Times a command whose handler failed runs again, 0 to 100. Default 0. */
+  /**
+   * Times a command whose handler failed runs again, 0 to 100. Default 0; must be given beside
+   * other options than `retryLost`.
+   */
   readonly retries?: number | undefined
   /** Whether each delay doubles the last or is like it. Default `exponential`. */
   readonly backoff?: Backoff | undefined
@@ -75,6 +80,26 @@ export const QUEUED_RETRY_RULES = Object.freeze({
 
 function isAbsent(value: unknown): boolean {
   return value === undefined
+}
+
+/**
+ * Checks a policy and fills in the defaults.
+ *
+ * @param owner - What it belongs to, for messages.
+ * @throws ConfigError `CORELANE_INVALID_OPTION`, also for delays of retries that are never made.
+ */
+export function checkRetry<T extends RetryOptions>(
+  owner: string,
+  options: T | undefined,
+  rules: OptionRules,
+): T {
+  const plan = checkOptions<T>(owner, options, rules)
+  const { retries, retryLost, ...others } = options ?? {}
+  const [setting] = Object.entries(others).find(([, value]) => value || value === 0) ?? []
+  if (retries === undefined && !retryLost && setting !== undefined) {
+    throw invalidOption(`${owner}.retries`, `missing beside ${setting}`, rules.retries!.allowed)
+  }
+  return plan
 }
 
 /**

@@ -106,6 +106,8 @@ const badCommands: [says: RegExp, options: unknown][] = [
   [/command\.retry is 3; allowed: a RetryPolicy/, { retry: 3 }],
   [/command\.retry\.retries is -1/, { retry: { retries: -1 } }],
   [/command\.onProgress is "log"/, { onProgress: 'log' }],
+  [/command\.laen is not an option \(did you mean "lane"\?\); allowed: id, lane, /, { laen: 'a' }],
+  [/command\.retry\.retries is missing beside delayMs/, { retry: { delayMs: 5 } }],
   [/command options is 5; allowed: an object/, 5],
   [/command options is null/, null],
 ]
@@ -134,6 +136,12 @@ test('payloads that cannot be iterated are refused, as when the lane was left ou
   })
   const nulled = manager.map('query', 'echo', [1], null as never).next()
   expect((await failure(nulled, 'map')).message).toMatch(/^map options is null/)
+  const lane = failure(manager.submit('query', 'echo', 1, { lane: 'skill' } as never), 'submit')
+  expect((await lane).message).toMatch(/^command\.lane is "skill"; allowed: given to run; other/)
+  const misspelt = manager.map('query', 'echo', [1], { concurency: 2 } as never).next()
+  expect((await failure(misspelt, 'map')).message).toMatch(
+    /^map\.concurency is not an option \(did you mean "concurrency"\?\); allowed: concurrency, ordered, /,
+  )
   async function* later() {
     yield 1
   }

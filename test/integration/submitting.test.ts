@@ -142,12 +142,16 @@ test('a broadcast runs between commands: never while one runs, and while it runs
 test('the builder makes what create makes, and each call gives a new builder', async () => {
   const base = new QueueManagerBuilder().withHandlers(fixture('values.js'))
   const left = base.withPartitions({ count: 1 }).withLane('api', {}, 3).withLane('bulk')
-  const right = base.withDefaultLanes().withLane('api', { priority: 9 })
+  const right = base
+    .withLane('skill', { maxPending: 5 }, 4)
+    .withDefaultLanes()
+    .withLane('api', { priority: 9 })
   const manager = await left.withOptions({ defaultLane: 'bulk' }).build()
   expect(manager).toBeInstanceOf(QueueManager)
   expect(Object.keys(manager.stats().lanes)).toEqual(['api', 'bulk'])
   expect(manager.stats().lanes.api!.priority).toBe(3)
   const other = await right.build()
+  expect(other.lanes.find(({ name }) => name === 'skill')).toMatchObject({ maxPending: 5 })
   const names = ['system', 'control', 'query', 'session', 'skill', 'prompt']
   const priorities = Object.fromEntries(
     Object.entries(other.stats().lanes).map(([name, { priority }]) => [name, priority]),

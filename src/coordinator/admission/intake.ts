@@ -7,7 +7,7 @@ import { type AbortListeners, refuseAborted } from '../../base/abort-listeners.t
 import { CallContext } from '../../base/async-context.ts'
 import { nowMs } from '../../base/clock.ts'
 import { type LaneError, laneError } from '../../base/errors.ts'
-import { checkGiven, checkOptions } from '../../base/options.ts'
+import { checkGiven } from '../../base/options.ts'
 import { COMMAND_RULES, type CommandOptions } from '../../model/command.ts'
 import { rankOf } from '../../model/lane.ts'
 import {
@@ -15,7 +15,13 @@ import {
   type PartitionStrategy,
   takesKeys,
 } from '../../model/partition-config.ts'
-import { mayRetry, RETRY_RULES, type RetryOptions, type RetryPlan } from '../../model/retry.ts'
+import {
+  checkRetry,
+  mayRetry,
+  RETRY_RULES,
+  type RetryOptions,
+  type RetryPlan,
+} from '../../model/retry.ts'
 import { GroupSeat } from '../../schedule/group-ring.ts'
 import { Command, type CommandManager } from '../command.ts'
 import { type CommandExtras, type GivenOptions, isTimed } from '../command-extras.ts'
@@ -404,7 +410,7 @@ const PLANS = new WeakMap<RetryOptions, RetryPlan>()
 function planRetry(retry: RetryOptions): RetryPlan {
   let plan = PLANS.get(retry)
   if (plan === undefined) {
-    plan = checkOptions<RetryPlan>('command.retry', retry, RETRY_RULES)
+    plan = checkRetry('command.retry', retry, RETRY_RULES) as RetryPlan
     // Only options that cannot change any more may be recognised by identity.
     if (Object.isFrozen(retry)) PLANS.set(retry, plan)
   }

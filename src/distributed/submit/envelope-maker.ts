@@ -3,10 +3,10 @@
 
 import { epochMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
-import { checkGiven, checkOptions, invalidOption } from '../../base/options.ts'
+import { checkGiven, invalidOption } from '../../base/options.ts'
 import { uniqueName } from '../../base/random.ts'
 import { KEYED_STRATEGIES, takesKeys } from '../../model/partition-config.ts'
-import { QUEUED_RETRY_RULES, type QueuedRetry } from '../../model/retry.ts'
+import { checkRetry, QUEUED_RETRY_RULES, type QueuedRetry } from '../../model/retry.ts'
 import { stableHash } from '../../schedule/hash.ts'
 import type { LeasedQueue } from '../contract/distributed-queue.ts'
 import {
@@ -137,7 +137,7 @@ export class EnvelopeMaker {
     return Object.freeze({
       delayMs: this.#accepted(delay, 'delayMs', delayMs, 'no delay'),
       timeoutMs,
-      retry: retry && checkOptions<QueuedRetry>('submit.retry', retry, QUEUED_RETRY_RULES),
+      retry: retry && checkRetry<QueuedRetry>('submit.retry', retry, QUEUED_RETRY_RULES),
       keepResult: keepResult ?? common?.keepResult,
       progress: this.#accepted(commands, 'onProgress', progress, 'no progress'),
     })

@@ -183,9 +183,10 @@ test.each<[string, string, unknown[], unknown[]]>([
   ['maxPendingBytes', '', [], NO_COUNTS],
   ['concurrencyPerPartition', '', [], NO_COUNTS],
   ['overflow', '"wait", "reject"', [], ['drop']],
+  ['overflow', 'given with a bound', [], ['reject']],
   ['partitions', '', [], NO_OBJECTS],
   ['lanes', '', [], NO_OBJECTS],
-  ['resourceLimits', '', [], NO_OBJECTS],
+  ['resourceLimits', '', [], [...NO_OBJECTS, { maxOldGenerationSizeMB: 64 }]],
   ['env', '', [], [[]]],
   ['execArgv', '', [], ['--x']],
   ['allowNested', '', [], [1]],
@@ -196,6 +197,15 @@ test.each<[string, string, unknown[], unknown[]]>([
     expect(message).toContain(`QueueManager.${option} is`)
     expect(message).toContain(`; allowed: ${meant}`)
   }
+})
+
+test.each<[says: string, partitions: object]>([
+  ['count is 2 beside min; allowed: either count', { count: 2, min: 1 }],
+  ['count is 2 beside idleTimeoutMs; allowed: either count', { count: 2, idleTimeoutMs: 5 }],
+  ['idleTimeoutMs is 5 without min; allowed: given with min', { max: 2, idleTimeoutMs: 5 }],
+  ['idleTimeoutMs is given under "hash"', { strategy: 'hash', idleTimeoutMs: 5 }],
+])('options of threads that come and go must go together: %s', (says, partitions) => {
+  expect(refusal({ partitions }).message).toContain(`PartitionConfig.${says}`)
 })
 
 test('bounds on what is pending and concurrency are kept', () => {

@@ -54,6 +54,8 @@ test('a manager that is closed leaves no handler behind', async () => {
 test.each([
   [{ signals: 'SIGTERM' }, 'signals'],
   [{ signals: ['TERM'] }, 'signals'],
+  [{ signals: ['SIGKIL'] }, 'signals'],
+  [{ signals: ['SIGTERM', 'SIGKILL'] }, 'signals'],
   [{ drainTimeoutMs: -1 }, 'drainTimeoutMs'],
   [{ timeoutMs: 5 }, 'timeoutMs'],
 ])('options that are not allowed are refused, naming the option: %o', (options, option) => {

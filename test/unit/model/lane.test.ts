@@ -87,7 +87,7 @@ test.each([
   ['retry', [{}, { retries: 1 }], [5, null, []]],
   ['maxPending', [1, 2 ** 31 - 1], [0, 1.5, 2 ** 31]],
   ['maxPendingBytes', [1, Number.MAX_SAFE_INTEGER], [0, -1]],
-  ['overflow', ['wait', 'reject'], ['drop', 0]],
+  ['overflow', ['wait'], ['drop', 0, 'reject']],
   ['pressureThreshold', [1], [0, Number.POSITIVE_INFINITY]],
   ['rateLimit', [{}, { limit: 1 }], [5, null, []]],
   ['priorityBoost', [{}, { deadlineMs: 5 }], [5, null, []]],
@@ -103,6 +103,32 @@ test('a minimum above the maximum is refused', () => {
     'lanes.x.minConcurrency is 3; allowed: at most maxConcurrency, 2',
   )
   expect(plan({ minConcurrency: 2, maxConcurrency: 2 }).minConcurrency).toBe(2)
+})
+
+test('an overflow that rejects needs a bound', () => {
+  expect(() => plan({ overflow: 'reject' })).toThrow(
+    'lanes.x.overflow is "reject" without maxPending; allowed: given with a bound',
+  )
+  for (const bound of [{ maxPending: 1 }, { maxPendingBytes: 1 }]) {
+    expect(plan({ overflow: 'reject', ...bound }).waitsWhenFull).toBe(false)
+  }
+})
+
+test('delays of retries that are never made are refused', () => {
+  for (const setting of [{ delayMs: 0 }, { backoff: 'fixed' }, { retryTimeouts: true }]) {
+    const [name] = Object.keys(setting)
+    expect(() => plan({ retry: setting })).toThrow(
+      `lanes.x.retry.retries is missing beside ${name}; allowed: an integer from 0 to 100`,
+    )
+    plan({ retry: { ...setting, retries: 0 } })
+    plan({ retry: { ...setting, retryLost: true } })
+  }
+  plan({ retry: { retryTimeouts: false, delayMs: undefined } })
+})
+
+test('bounds of a LaneConfig may come among its other options', () => {
+  const config = new LaneConfig(undefined, undefined, { minConcurrency: 1, maxConcurrency: 3 })
+  expect(planLane('x', config)).toMatchObject({ minConcurrency: 1, maxConcurrency: 3 })
 })
 
 test('unknown members of the parts of a lane are refused by their path', () => {
