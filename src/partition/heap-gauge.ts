@@ -28,6 +28,6 @@ export class HeapGauge {
     if (now - this.#lastMs < LOOK_MS) return
     this.#lastMs = now
     this.#v8 ??= process.getBuiltinModule('node:v8')
-    setReading(this.#views, Counter.HEAP_KIB, this.#v8.getHeapStatistics().used_heap_size >>> 10)
+    setReading(this.#views, Counter.HEAP_KIB, this.#v8.getHeapStatistics().used_heap_size / 1024)
   }
 }
