@@ -4,7 +4,6 @@
 
 import { Alarm } from '../base/alarm.ts'
 import { nowMs } from '../base/clock.ts'
-import { laneError } from '../base/errors.ts'
 import { IndexedHeap } from '../schedule/indexed-heap.ts'
 import { type Command, CommandState } from './command.ts'
 import { noExtras } from './command-extras.ts'
@@ -99,7 +98,7 @@ export class CommandTimers {
       startableNow(command)
       const refusal = this.#events.refusal(command.home)
       if (refusal === undefined) this.place(command)
-      else command.fail(laneError(refusal.code, refusal.details, refusal.cause), command.home)
+      else command.fail(refusal, command.home)
     } else if (command.revoke()) command.manager.recovery.late(command)
   }
 

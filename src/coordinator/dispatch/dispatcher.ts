@@ -3,7 +3,7 @@
 // Must not: choose a partition (partition-choice), start threads, settle results.
 
 import { nowMs } from '../../base/clock.ts'
-import type { LaneError } from '../../base/errors.ts'
+import { type LaneError, laneError } from '../../base/errors.ts'
 import type { CoordinatorCommons } from '../../memory/commons.ts'
 import type { Admission } from '../../schedule/scheduler.ts'
 import { ANY_PARTITION, type Command } from '../command.ts'
@@ -171,22 +171,20 @@ export class Dispatcher implements Admission<Command> {
   }
 
   /**
-   * Why no partition can run commands of a home; undefined if one can.
+   * Why no partition can run commands of a home; undefined if one can. Each call gives an error of
+   * its own, which carries what became of a command.
    *
    * @param home - The commands'.
    */
   refusal(home: number): LaneError | undefined {
-    if (!this.#isShared) return this.#partitions[home]!.failure
-    for (const { failure, isDormant } of this.#partitions) {
-      if (failure === undefined && !isDormant) return undefined
-    }
-    return this.#partitions.find(({ failure }) => failure !== undefined)?.failure
+    const reason = this.#failureOf(home)
+    return reason && laneError(reason.code, reason.details, reason.cause)
   }
 
   /** Takes what waits for a partition that gets no thread any more. */
   takeStranded(partition: number): Command[] {
     if (!this.#isShared) return this.#backlog.takeFrom(partition, 0)
-    return this.refusal(ANY_PARTITION) === undefined ? [] : this.#backlog.takeFrom(0, 0)
+    return this.#failureOf(ANY_PARTITION) === undefined ? [] : this.#backlog.takeFrom(0, 0)
   }
 
   /** Handlers that could run at once now, if there were a thread for each. */
@@ -301,6 +299,14 @@ export class Dispatcher implements Admission<Command> {
       if (key !== undefined && !this.#isShared) this.#backlog.reattach(partition, key)
       this.#choice.detachedRuns[lane.index]!--
     }
+  }
+
+  #failureOf(home: number): LaneError | undefined {
+    if (!this.#isShared) return this.#partitions[home]!.failure
+    for (const { failure, isDormant } of this.#partitions) {
+      if (failure === undefined && !isDormant) return undefined
+    }
+    return this.#partitions.find(({ failure }) => failure !== undefined)?.failure
   }
 
   #admits(command: Command, rank: number): boolean {

@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest'
 import { nowMs } from '../../../../src/base/clock.ts'
+import { laneError } from '../../../../src/base/errors.ts'
 import type { Command } from '../../../../src/coordinator/command.ts'
 import { Backlog } from '../../../../src/coordinator/dispatch/backlog.ts'
 import { Dispatcher } from '../../../../src/coordinator/dispatch/dispatcher.ts'
@@ -407,4 +408,14 @@ test('one that leaves the order for its key, and gets its old place back, takes 
   expect(runAll()).toEqual([5, 9])
   backlog.reattach(0, 'busy')
   expect(runAll()).toEqual([7])
+})
+
+test.each([true, false])('each refusal is an error of its own (shared: %s)', (isShared) => {
+  const { rigs, dispatcher } = dispatcherOver(2, isShared)
+  expect(dispatcher.refusal(0)).toBeUndefined()
+  const failure = laneError('CORELANE_PARTITION_LOST', { partition: 0 })
+  for (const { handle } of rigs) handle.failure = failure
+  const refusals = [failure, dispatcher.refusal(0)!, dispatcher.refusal(0)!]
+  expect(new Set(refusals).size).toBe(3)
+  for (const { message } of refusals) expect(message).toBe(failure.message)
 })
