@@ -7,6 +7,7 @@ import { type RedisEngine, referencesTo } from './engine.ts'
 import { decodeEnvelope, decodeResult } from './envelope-codec.ts'
 import { laneOf } from './keys.ts'
 import { REDRIVE } from './scripts/redrive.ts'
+import { SCRIPT_MAX } from './scripts/script.ts'
 import { unreadEnvelope } from './undecodable.ts'
 
 const LIST_MAX = 10_000
@@ -55,8 +56,13 @@ export class RedisDeadLetters implements DeadCommands {
       typeof command === 'string' ? referencesTo(command, numPartitions) : [command],
     )
     for (const reference of references) checkReference(reference, numPartitions)
-    const counts = await Promise.all(references.map(act))
-    return counts.reduce((sum, count) => sum + count, 0)
+    let sum = 0
+    // Not all at once: the calls of this worker, such as those that keep its leases, would wait.
+    for (let from = 0; from < references.length; from += SCRIPT_MAX) {
+      const counts = await Promise.all(references.slice(from, from + SCRIPT_MAX).map(act))
+      for (const count of counts) sum += count
+    }
+    return sum
   }
 
   async #redriveOne({ commandId, partitionId }: CommandReference): Promise<number> {
