@@ -154,7 +154,7 @@ export class RedisAcknowledger {
       const flags = [await caller.run<number | number[]>(...call)].flat()
       for (const [i, { lane, entry, counter }] of parts.entries()) {
         if (flags[i] === 1) statuses[positions[i]!] = 'done'
-        if (mode === 'end' || flags[i] !== 1) holdings.drop(partition, lane, entry)
+        if (mode === 'end' || flags[i] !== 1) holdings.drop(partition, lane, entry, Number(counter))
         else if (mode === 'keep' && holdings.has(partition, lane, entry)) {
           holdings.take(partition, lane, entry, Number(counter), untilMs)
         }

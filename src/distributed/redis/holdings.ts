@@ -75,8 +75,11 @@ export class Holdings {
     held.set(`${lane}/${entry}`, { lane, entry, counter, untilMs })
   }
 
-  drop(partition: number, lane: string, entry: string): void {
-    this.#held.get(partition)?.delete(`${lane}/${entry}`)
+  /** A delivery of an entry has ended; a later one, of the same entry, goes on. */
+  drop(partition: number, lane: string, entry: string, counter: number): void {
+    const held = this.#held.get(partition)
+    const name = `${lane}/${entry}`
+    if (held?.get(name)?.counter === counter) held.delete(name)
   }
 
   /** Names the delivery of an entry, if it knows that it has it. */
@@ -107,7 +110,7 @@ export class Holdings {
     for (const { lane, entry, counter, untilMs } of this.#held.get(partition)?.values() ?? []) {
       if (untilMs > before) break
       expired.push(this.name(partition, lane, entry, counter))
-      this.drop(partition, lane, entry)
+      this.drop(partition, lane, entry, counter)
     }
     return expired
   }

@@ -258,7 +258,11 @@ test('what expires first is known, and what has expired is taken out', () => {
   expect(others).toEqual([])
   expect(holdings.partsOf(expired!)).toEqual({ lane: 'b', entry: '3-0', counter: '10001' })
   expect(holdings.has(1, 'b', '3-0')).toBe(false)
-  holdings.drop(0, 'a', '1-0')
+  // The worker lost it and was given it again: the end of what it lost ends nothing else.
+  holdings.take(0, 'a', '1-0', 10_001, now + 950)
+  holdings.drop(0, 'a', '1-0', 1)
+  expect(holdings.fenceOf(0, 'a', '1-0')).toBe(holdings.fence(0, 'a', '1-0', 10_001))
+  holdings.drop(0, 'a', '1-0', 10_001)
   expect(holdings.has(0, 'a', '1-0')).toBe(false)
 })
 
