@@ -86,6 +86,7 @@ export async function* mapCommands<T>(
   let isSourceOpen = true
   let reading: Promise<IteratorResult<T>> | undefined
   let hasRead = false
+  let failure: { readonly error: unknown } | undefined
   // One wait at a time, ended by whatever happens first. A race of all flights would leave a
   // reaction on each of them for every item.
   let wake = () => {}
@@ -127,9 +128,16 @@ export async function* mapCommands<T>(
         reading = undefined
         // One that throws has ended.
         isSourceOpen = false
-        const step = await next
-        isSourceOpen = step.done !== true
-        if (!step.done) launch(step.value)
+        let step: IteratorResult<T> | undefined
+        try {
+          step = await next
+        } catch (error) {
+          // The outcomes in flight come first.
+          if (!settle) throw error
+          failure = { error }
+        }
+        isSourceOpen = failure === undefined && !step!.done
+        if (isSourceOpen) launch(step!.value)
       } else if (flights.first?.isSettled) {
         const { input, index, result } = flights.shift()!
         inFlight--
@@ -137,8 +145,10 @@ export async function* mapCommands<T>(
         if (settle) yield outcome
         else if (outcome.ok) yield outcome.value
         else throw named(outcome.error, input, index)
-      } else if (reading === undefined && inFlight === 0) return
-      else {
+      } else if (reading === undefined && inFlight === 0) {
+        if (failure !== undefined) throw failure.error
+        return
+      } else {
         await new Promise<void>((resolve) => {
           wake = resolve
         })

@@ -176,6 +176,28 @@ test('what the source throws ends the iteration', async () => {
   await expect(collect(mapCommands(broken(), bounds(1, true), double))).rejects.toThrow('source')
 })
 
+test.each([true, false])('with settle outcomes come before it (ordered: %s)', async (ordered) => {
+  const desk = new Desk()
+  function* source() {
+    yield* [1, 2]
+    throw new Error('no more')
+  }
+  const taken: unknown[] = []
+  const mapped = (async () => {
+    for await (const each of mapCommands(source(), bounds(9, ordered, true), desk.submit)) {
+      taken.push(each)
+    }
+  })()
+  await settle()
+  desk.complete(1)
+  desk.fail(2)
+  await expect(mapped).rejects.toThrow('no more')
+  expect(taken).toMatchObject([
+    { index: 0, ok: true, value: 10 },
+    { index: 1, ok: false, error: { message: 'item 2' } },
+  ])
+})
+
 test('the failure of a command goes before what the source throws when it is closed', async () => {
   const fail = () => Promise.reject(new Error('command'))
   const next = async () => ({ done: false, value: 1 })
