@@ -216,6 +216,22 @@ test('a signal ends what waits for the start at once', async () => {
   }
 })
 
+test('options that throw when they are read reject, before the start too', async () => {
+  const manager = create('life.js', { ...one, ...lifeOf() })
+  const options = {
+    get signal(): AbortSignal {
+      throw new Error('mine')
+    },
+  }
+  expect(await failure(manager.run('where', 0, options), 'before')).toMatchObject({
+    message: 'mine',
+  })
+  await within(manager.start(), 'start')
+  expect(await failure(manager.run('where', 0, options), 'after')).toMatchObject({
+    message: 'mine',
+  })
+})
+
 test('a command whose time is over does not wait for the start any more', async () => {
   const { workerData } = new Ledger(0)
   const manager = create('life.js', {

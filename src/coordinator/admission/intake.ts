@@ -153,11 +153,13 @@ export class Intake {
   }
 
   /** Apart from `submit`: a function that makes a closure allocates for it at each call. */
-  #refused(error: unknown, ...given: Parameters<Intake['submit']>): Promise<unknown> {
+  async #refused(error: unknown, ...given: Parameters<Intake['submit']>): Promise<unknown> {
     const [lane, type, payload, options, isDetailed, stream] = given
     const call = (calledAtMs: number) =>
       this.admit(this.make(lane, type, payload, options, isDetailed, stream, false, calledAtMs))
-    return this.#events.whenStarted(call, true, lane, options) ?? Promise.reject(error)
+    const later = this.#events.whenStarted(call, true, lane, options)
+    if (later === undefined) throw error
+    return later
   }
 
   /**
