@@ -171,14 +171,6 @@ END_CASES.where({ needs: ['leases'] })({
     assert.deepEqual(new Set(stale), new Set(['stale']))
     await finish(two, again)
   },
-  async 'a crash counts a delivery and no failure'(stage, queue) {
-    const first = await stage.give(queue)
-    assert.deepEqual(await queue.release([first], { reason: 'crash' }), ['done'])
-    const second = await stage.takeOne(queue)
-    assert.equal(second.deliveries, 2)
-    assert.equal(second.envelope.retryCount, 0)
-    assert.notEqual(second.fence, first.fence)
-  },
   async 'crashes are counted anew after a failure'(stage, queue) {
     await stage.fill(queue, stage.envelopes(1))
     for (let turn = 0; turn < 3; turn++) {
@@ -250,19 +242,6 @@ END_CASES.where({ needs: ['leases'] })({
     assert.equal(await queue.dead.drop([a!, referenceTo(envelopes[2]!)]), 2)
     assert.deepEqual(await queue.dead.list(), [])
     assert.equal(await queue.dead.redrive([c!]), 0)
-  },
-  async 'the id of a dead command is known'(stage, queue) {
-    const delivery = await stage.give(queue)
-    const { envelope } = delivery
-    await deadLetter(queue, delivery)
-    assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
-    await stage.nothing(queue)
-    assert.equal((await queue.dead.list()).length, 1)
-  },
-  async 'a command without a submitter is known to have ended'(stage, queue) {
-    const delivery = await stage.give(queue)
-    await finish(queue, [delivery])
-    assert.ok((await endOf(queue, delivery.envelope)).success)
   },
 })
 

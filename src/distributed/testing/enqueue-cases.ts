@@ -148,13 +148,6 @@ ENQUEUE_CASES.where({})({
 })
 
 ENQUEUE_CASES.where({ needs: ['leases'] })({
-  async 'what another object of the queue enqueued is given out'(stage, one, two) {
-    const envelope = stage.envelope()
-    await stage.fill(one, [envelope])
-    assert.deepEqual(idsOf(await stage.take(two, 1)), [envelope.id])
-    assert.equal(one.workerId, 'w1')
-    assert.equal(two.workerId, 'w2')
-  },
   async 'an id that is known is a duplicate and changes nothing'(stage, queue) {
     const envelope = stage.envelope({ payload: 'first' })
     await stage.fill(queue, [envelope])
@@ -170,14 +163,6 @@ ENQUEUE_CASES.where({ needs: ['leases'] })({
     const statuses = await queue.enqueueMany([envelope, stage.envelope(), envelope])
     assert.deepEqual(statuses, ['accepted', 'accepted', 'duplicate'])
     await stage.take(queue, 2)
-    await stage.nothing(queue)
-  },
-  async 'an id is known while a worker has it and after it ended'(stage, queue) {
-    const delivery = await stage.give(queue)
-    const { envelope } = delivery
-    assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
-    await finish(queue, [delivery])
-    assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
     await stage.nothing(queue)
   },
   async 'of many that enqueue one id at once, one is accepted'(stage, one, two, three) {

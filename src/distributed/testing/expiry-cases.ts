@@ -148,13 +148,6 @@ EXPIRY_CASES.where(BRIEFLY)({
     assert.equal(again.deliveries, 1)
     assert.equal(again.envelope.retryCount, 1)
   },
-  async 'a worker that has lost its lease starts nothing'(stage, one, two) {
-    const { late, fresh } = await handedOn(stage, one, two)
-    assert.deepEqual(await one.start([late]), ['stale'])
-    await started(two, [fresh])
-    await finish(two, [fresh])
-    assert.deepEqual(await two.start([fresh]), ['stale'])
-  },
   async 'what dead workers had not started does not count as delivered'(stage, one, two, three) {
     await stage.giveAll(one, stage.envelopes(10))
     stage.kill(one)
