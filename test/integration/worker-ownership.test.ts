@@ -115,3 +115,21 @@ test('what it owns no more is stopped at once', async () => {
   expect(await within(Promise.all(results), 'elsewhere')).toEqual([0, 1])
   expect(told).toEqual([])
 })
+
+test('an engine that throws or answers at once keeps no worker from its end', async () => {
+  const queue = openQueue(one, { leaseMs: 300 })
+  const { told, owned } = withOwners(queue)
+  const faulty = withFaults<LeasedQueue>(owned, {
+    ownership: { ...owned.ownership!, heartbeat: () => ({ owned: [0], surplus: [] }) as never },
+    workers: withFaults(queue.workers!, {
+      leave: () => {
+        throw new Error('at once')
+      },
+    }),
+  })
+  const { pool, submitter } = await openStage({ queue, through: faulty })
+  expect(await within(submitter.submit('query', 'echo', 1), 'a result')).toBe(1)
+  await within(pool.drain(), 'drain')
+  await within(pool.close(), 'close')
+  expect(told).toEqual(['leave'])
+})

@@ -54,8 +54,9 @@ export class Announcer {
   }
 
   leave(): Promise<void> {
+    const leave = async () => this.#core.queue.workers?.leave()
     // Where the queue does not learn it now, that is when the lease has ended.
-    this.#leaving ??= Promise.resolve(this.#core.queue.workers?.leave()).catch(() => {})
+    this.#leaving ??= leave().catch(() => {})
     return this.#leaving
   }
 
@@ -192,7 +193,7 @@ export class PartitionAssignment {
     held.partitions = new Set()
     this.#surplus.clear()
     // It may take partitions still. Its failure is reported where it was called.
-    await this.#answer?.catch(() => {})
+    await Promise.allSettled([this.#answer])
     try {
       await queue.ownership.leave()
     } catch (error) {
