@@ -2,6 +2,7 @@
 // this process and real managers; faults are put between the pool and the queue, and handlers write
 // their runs down in shared memory.
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type LaneOptions,
   type LeasedQueue,
@@ -14,6 +15,7 @@ import {
 } from 'corelane'
 import { expect, test } from 'vitest'
 import { block, failure, refused, until, within } from '../support/deadline.ts'
+import { deliveryOf } from '../support/envelopes.ts'
 import { Ledger } from '../support/ledger.ts'
 import {
   openQueue,
@@ -466,4 +468,23 @@ test('a pool refuses lanes that the queue cannot serve, unless it may do without
   })
   const wrong = { prefetchMs: -1 }
   expect(code(() => new WorkerPool(queue, manager, wrong))).toBe('CORELANE_INVALID_OPTION')
+})
+
+test('progress goes nowhere where the queue cannot tell it, and is no fault', async () => {
+  const lifted = liftQueue({ ...LEAST, numPartitions: 1 })
+  const members = { laneId: 'query', commandType: 'counting', payload: { index: 1, to: 300 } }
+  const given = deliveryOf('a', { ...members, submitter: 'me', options: { progress: true } })
+  let leases = 0
+  const queue = withFaults<LeasedQueue>(lifted, {
+    lease: async (request) =>
+      leases++ === 0 ? [{ ...given, leasedUntilMs: 1e9 }] : lifted.lease(request),
+    completeMany: async () => ['done'],
+  })
+  const { ledger, pool } = await openWorker(queue, { pool: { allowDegraded: true } })
+  await ledger.waitForStarts(1)
+  // So long that progress would have been reported.
+  await sleep(100)
+  ledger.openGate()
+  await until(() => pool.stats().completed === 1, 'it is done')
+  expect(pool.incidents).toEqual([])
 })

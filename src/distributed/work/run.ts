@@ -91,7 +91,7 @@ export class Runner implements Starter {
   }
 
   submit(held: HeldCommand, now: number = nowMs()): void {
-    const { port, held: all } = this.#core
+    const { port, queue, held: all } = this.#core
     const leftMs = held.leasedUntilMs - this.#marginMs - now
     if (leftMs < 1) {
       this.lose([held], 'expired')
@@ -108,7 +108,9 @@ export class Runner implements Starter {
       try {
         // What a queue checked need not be checked again.
         if (!isSealed(held.envelope)) checkGiven('command', terms, COMMAND_RULES)
-        if (options?.progress === true) terms.onProgress = this.#progress.of(held)
+        if (options?.progress === true && queue.commands !== undefined) {
+          terms.onProgress = this.#progress.of(held)
+        }
         // Leases are watched by their keeper; a token is not.
         const isWatched = held.tokenUntilMs > 0 || held.startByMs !== Number.POSITIVE_INFINITY
         const carrier = options?.trace && JSON.stringify(options.trace)
