@@ -35,8 +35,12 @@ export interface SignalOptions {
   readonly drainTimeoutMs?: number | undefined
 }
 
+/** Signals that only some systems have; elsewhere they never come. */
+const ELSEWHERE: readonly string[] = ['SIGBREAK', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2']
+
 function isHandled(name: string): boolean {
-  return Object.hasOwn(constants.signals, name) && name !== 'SIGKILL' && name !== 'SIGSTOP'
+  if (name === 'SIGKILL' || name === 'SIGSTOP') return false
+  return Object.hasOwn(constants.signals, name) || ELSEWHERE.includes(name)
 }
 
 /** The rules of {@link SignalOptions}. */

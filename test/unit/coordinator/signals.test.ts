@@ -28,6 +28,10 @@ test('other signals can be named, and several managers share one handler for eac
   expect(counts('SIGHUP')).toEqual(before)
 })
 
+test('a signal that another system has may be named', () => {
+  closeOnSignals(manager, { signals: ['SIGTERM', 'SIGBREAK'] })()
+})
+
 test('handlers go with the block that they are used in', () => {
   const before = counts('SIGTERM')
   {
