@@ -3,7 +3,15 @@
 
 import { COUNT_MAX, TIMER_MS_MAX } from '../base/bounds.ts'
 import { callListener, timers } from '../base/clock.ts'
-import { anything, checkOptions, integer, milliseconds, type OptionRules } from '../base/options.ts'
+import { show } from '../base/errors.ts'
+import {
+  anything,
+  checkOptions,
+  integer,
+  invalidOption,
+  milliseconds,
+  type OptionRules,
+} from '../base/options.ts'
 import type { Watched, WatchedLane } from './watched.ts'
 
 /** A lane that has reached a threshold. */
@@ -53,6 +61,9 @@ export class QueueMonitor<S extends ReturnType<Watched['stats']>> {
    * @throws ConfigError `CORELANE_INVALID_OPTION`.
    */
   constructor(manager: { stats(): S }, options?: MonitorOptions) {
+    if (typeof manager?.stats !== 'function') {
+      throw invalidOption('QueueMonitor.manager', show(manager), 'a queue manager')
+    }
     this.#manager = manager
     this.#options = checkOptions<MonitorOptions>('QueueMonitor', options, MONITOR_RULES)
   }

@@ -9,6 +9,7 @@ import {
   PriorityBoostConfig,
   QueueManager,
   QueueManagerBuilder,
+  QueueMonitor,
   Submitter,
   WorkerPool,
 } from 'corelane'
@@ -165,11 +166,12 @@ test('a worker pool and a submitter refuse what is no queue', async () => {
   }
 })
 
-test('a worker pool and closeOnSignals refuse what is no manager', async () => {
+test('a worker pool, a monitor and closeOnSignals refuse what is no manager', async () => {
   const queue = new LocalDistributedQueue(PartitionConfig.single())
   const listening = process.listenerCount('SIGTERM')
   for (const given of [undefined, null, 5, {}, queue]) {
     expect(() => new WorkerPool(queue, given as never)).toThrow(/allowed: a queue manager/)
+    expect(() => new QueueMonitor(given as never)).toThrow(/allowed: a queue manager/)
     expect(() => closeOnSignals(given as never)).toThrow(/allowed: a manager or a worker pool/)
   }
   expect(process.listenerCount('SIGTERM')).toBe(listening)
