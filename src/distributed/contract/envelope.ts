@@ -325,22 +325,6 @@ export function groupPartition(group: string, numPartitions: number): number {
   return stableHash(group) % numPartitions
 }
 
-/**
- * Checks that a command that has a group is in the partition of its group.
- *
- * @throws ConfigError `CORELANE_INVALID_ENVELOPE`.
- */
-export function checkGroupPlace(
-  { group, partitionId }: CommandEnvelope,
-  numPartitions: number,
-): void {
-  if (group === undefined) return
-  const home = groupPartition(group, numPartitions)
-  if (partitionId !== home) {
-    refuse('partitionId', partitionId, `${home}, the partition of its group`)
-  }
-}
-
 function checkKey(key: unknown, takesKeys: boolean): void {
   const { accepts, allowed } = COMMAND_RULES.key
   if (!accepts(key)) refuse('key', key, allowed)

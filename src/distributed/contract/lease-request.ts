@@ -5,6 +5,7 @@ import { type LaneError, laneError, show } from '../../base/errors.ts'
 import { checkOptions, invalidOption } from '../../base/options.ts'
 import { PRIORITY_MAX } from '../../model/command.ts'
 import { CONCURRENCY_MAX } from '../../model/lane.ts'
+import { takesKeys } from '../../model/partition-config.ts'
 import { standingOf, type WorkerStanding } from '../../model/queue-standing.ts'
 import { RATE_RULES } from '../../model/rate-limit.ts'
 import type {
@@ -13,8 +14,9 @@ import type {
   ReleaseOptions,
   ReleaseReason,
 } from './distributed-queue.ts'
-import { checkName } from './envelope.ts'
+import { type CommandEnvelope, checkEnvelope, checkName, groupPartition } from './envelope.ts'
 import type { SharedRate } from './live-limits.ts'
+import type { QueuePartitions } from './queue-partitions.ts'
 
 /** Most commands of a lane that one look lists. */
 export const PEEK_MAX = 1000
@@ -52,6 +54,27 @@ function refuse(option: string, received: unknown, allowed: string): never {
 export function checkNames(names: readonly string[], least: number): void {
   checkWhole('names', names.length, least, CALL_MAX)
   for (const name of names) checkName('name', name)
+}
+
+/**
+ * Checks commands that are enqueued, with groups in the partitions of these.
+ *
+ * @throws ConfigError `CORELANE_INVALID_OPTION`, `CORELANE_INVALID_ENVELOPE`.
+ */
+export function checkEnvelopes(
+  envelopes: readonly CommandEnvelope[],
+  { numPartitions, strategy }: QueuePartitions,
+): CommandEnvelope[] {
+  checkWhole('envelopes', envelopes.length, 1, CALL_MAX)
+  return envelopes.map((given) => {
+    const envelope = checkEnvelope(given, numPartitions, takesKeys(strategy))
+    const { group, partitionId } = envelope
+    const home = group === undefined ? partitionId : groupPartition(group, numPartitions)
+    if (partitionId === home) return envelope
+    const [field, received] = ['partitionId', show(partitionId)]
+    const allowed = `${home}, the partition of its group`
+    throw laneError('CORELANE_INVALID_ENVELOPE', { field, received, allowed })
+  })
 }
 
 /** The error `CORELANE_DEGRADED` of something that a queue cannot do. */

@@ -23,15 +23,10 @@ import type {
   SettleStatus,
   WorkerRegistry,
 } from '../contract/distributed-queue.ts'
-import {
-  type CommandEnvelope,
-  type CommandResult,
-  checkEnvelope,
-  checkGroupPlace,
-  checkName,
-} from '../contract/envelope.ts'
+import { type CommandEnvelope, type CommandResult, checkName } from '../contract/envelope.ts'
 import {
   CALL_MAX,
+  checkEnvelopes,
   checkLeaseRequest,
   checkNames,
   checkRelease,
@@ -158,12 +153,7 @@ class LocalWorker extends LeasedEngine implements LeasedQueue {
   }
 
   async enqueueMany(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
-    checkWhole('the number of envelopes', envelopes.length, 1, CALL_MAX)
-    const { numPartitions, capabilities } = this
-    const checked = envelopes.map((envelope) =>
-      checkEnvelope(envelope, numPartitions, capabilities.keyOrder),
-    )
-    for (const envelope of checked) checkGroupPlace(envelope, numPartitions)
+    const checked = checkEnvelopes(envelopes, this)
     return this.#with((broker, now) => broker.enqueue(checked, now))
   }
 

@@ -6,10 +6,9 @@
 
 import { outside } from '../../base/async-context.ts'
 import { timers } from '../../base/clock.ts'
-import { takesKeys } from '../../model/partition-config.ts'
 import type { EnqueueStatus } from '../contract/distributed-queue.ts'
-import { type CommandEnvelope, checkEnvelope, checkGroupPlace } from '../contract/envelope.ts'
-import { CALL_MAX, checkWhole } from '../contract/lease-request.ts'
+import type { CommandEnvelope } from '../contract/envelope.ts'
+import { checkEnvelopes } from '../contract/lease-request.ts'
 import { batches, pack, positionsBy, type RedisEngine } from './engine.ts'
 import { encodeEnvelope } from './envelope-codec.ts'
 import { laneOf } from './keys.ts'
@@ -38,13 +37,11 @@ interface Waiting {
 
 export class Enqueuer {
   readonly #engine: RedisEngine
-  readonly #takesKeys: boolean
   /** By partition, while a call of it is under way. */
   readonly #waiting = new Map<number, Waiting[]>()
 
   constructor(engine: RedisEngine) {
     this.#engine = engine
-    this.#takesKeys = takesKeys(engine.plan.strategy)
   }
 
   /**
@@ -54,12 +51,10 @@ export class Enqueuer {
    */
   async add(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
     this.#engine.caller.checkOpen()
-    checkWhole('envelopes', envelopes.length, 1, CALL_MAX)
     // All are checked and encoded before the first is sent: a bad one takes no others with it.
-    const { numPartitions, maxBytes } = this.#engine.plan
-    const checked = envelopes.map((each) => checkEnvelope(each, numPartitions, this.#takesKeys))
-    for (const envelope of checked) checkGroupPlace(envelope, numPartitions)
-    const values = checked.map((each) => encodeEnvelope(each, maxBytes))
+    const { plan } = this.#engine
+    const checked = checkEnvelopes(envelopes, plan)
+    const values = checked.map((each) => encodeEnvelope(each, plan.maxBytes))
     return new Promise((resolve, reject) => {
       const wish = { statuses: new Array(checked.length), left: checked.length, resolve, reject }
       for (const [position, envelope] of checked.entries()) {
