@@ -28,7 +28,7 @@ export class BellRinger {
     this.#words = views.words
   }
 
-  /** Whether an urgent ring would wake the other side. Stale at once. */
+  /** Whether no ring is needed to wake the other side. Stale at once. */
   get isAwake(): boolean {
     return Atomics.load(this.#words, this.word) === Bell.AWAKE
   }
