@@ -19,7 +19,6 @@ import { align8 } from '../base/bits.ts'
 import type { Views } from '../memory/views.ts'
 import { ATTEMPT_MAX } from '../model/command.ts'
 import { readText, writeText } from './record-bytes.ts'
-import { type PayloadKindValue, packKind, type RunModeValue } from './record-kind.ts'
 
 const FIXED_BYTES = 24
 const TIMES_BYTES = 24
@@ -192,19 +191,4 @@ export class CommandHead implements CommandFields {
     this.payloadOffset = next + align8(keyBytes + nameBytes)
     this.payloadLength = offset + length - this.payloadOffset
   }
-}
-
-/**
- * The record's kind.
- *
- * @param mode - How the command runs.
- * @param payloadKind - How the payload is encoded.
- * @param resets - Whether the payload's decoder must start afresh before it.
- */
-export function commandKind(
-  mode: RunModeValue,
-  payloadKind: PayloadKindValue,
-  resets: boolean,
-): number {
-  return packKind(mode, payloadKind, resets)
 }

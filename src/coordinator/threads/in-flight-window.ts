@@ -12,11 +12,12 @@ import { NO_ROOM, type RecordSink } from '../../memory/ring.ts'
 import { SlotState, slotOf } from '../../memory/slots.ts'
 import type { SharedMemory } from '../../memory/views.ts'
 import { judge, type Urgency } from '../../schedule/urgency.ts'
-import { commandHeadBytes, commandKind, writeCommandHead } from '../../wire/command-record.ts'
+import { commandHeadBytes, writeCommandHead } from '../../wire/command-record.ts'
 import type { AbortOrder } from '../../wire/control.ts'
 import type { OutputReader } from '../../wire/output.ts'
 import {
   PRINTED_BIT,
+  packKind,
   payloadKindOf,
   ResultStatus,
   RunMode,
@@ -205,9 +206,9 @@ export class InFlightWindow implements RecordSink, Holder {
         slots.close(id)
         throw error
       }
-      commands.commit(offset, commandKind(mode, PayloadKind.SIDE, false))
+      commands.commit(offset, packKind(mode, PayloadKind.SIDE, false))
     } else {
-      const kind = commandKind(mode, this.#encoder.kind, this.#encoder.resets)
+      const kind = packKind(mode, this.#encoder.kind, this.#encoder.resets)
       this.#encoder.write(views, offset + headBytes)
       commands.commit(offset, kind)
     }
@@ -507,7 +508,7 @@ export class InFlightWindow implements RecordSink, Holder {
     const { commands } = this.#end
     const offset = commands.tryClaim(0)
     if (offset === NO_ROOM) return
-    commands.commit(offset, commandKind(RunMode.SWEEP, PayloadKind.UNDEFINED, false))
+    commands.commit(offset, packKind(RunMode.SWEEP, PayloadKind.UNDEFINED, false))
     this.#unswept = 0
     this.unpublished++
     this.flush()
