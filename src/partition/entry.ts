@@ -111,7 +111,7 @@ async function boot(message: BootMessage): Promise<void> {
     gate: gateOf(message, commons, needs),
     table,
     window: new Window(end.views, sidePort, lanes),
-    outbox: new Outbox(end, sidePort, message.inlineBytesMax, output),
+    outbox: new Outbox(end, sidePort, message, output),
     nested: new NestedSubmits(coordinator),
     spin: new CommandSpin(end.commands, awake),
     heap: new HeapGauge(end.views),

@@ -6,12 +6,14 @@ import { Deque } from '../base/deque.ts'
 import type { PartitionEnd } from '../memory/region.ts'
 import { NO_ROOM } from '../memory/ring.ts'
 import { isMoved } from '../model/handler-module.ts'
+import type { BootMessage } from '../wire/control.ts'
 import { thrownValue } from '../wire/error-codec.ts'
 import type { OutputWriter } from '../wire/output.ts'
 import { PRINTED_BIT, packKind, ResultStatus, type ResultStatusValue } from '../wire/record-kind.ts'
 import { RESULT_HEAD_BYTES, unitsOf, writeResultHead } from '../wire/result-record.ts'
 import { PayloadEncoder, PayloadKind, SPILL } from '../wire/ring-payload.ts'
 import { type SideParcel, type SidePort, toParcel } from '../wire/side-payload.ts'
+import { withoutFunctions } from '../wire/survey.ts'
 
 interface Outcome {
   readonly id: number
@@ -31,6 +33,7 @@ export class Outbox {
   readonly #sidePort: SidePort
   readonly #encoder: PayloadEncoder
   readonly #output: OutputWriter | undefined
+  #isLossy: boolean
   readonly #kept = new Deque<Outcome>()
   /** By command: the latest report of its handler while the ring was full. */
   readonly #reports = new Map<number, unknown>()
@@ -44,19 +47,21 @@ export class Outbox {
   /**
    * @param end - The partition's end of its region.
    * @param sidePort - For results that do not fit a record.
-   * @param inlineBytesMax - Longest payload that may lie in a record.
+   * @param plan - The longest payload that may lie in a record; with calls of jest-worker, a value
+   *   that cannot be sent goes without the members that cannot.
    * @param output - What the thread prints; a record says whether there was something before it.
    */
   constructor(
     end: PartitionEnd,
     sidePort: SidePort,
-    inlineBytesMax: number,
+    { inlineBytesMax, fileCall }: Pick<BootMessage, 'inlineBytesMax' | 'fileCall'>,
     output?: OutputWriter,
   ) {
     this.#end = end
     this.#sidePort = sidePort
     this.#encoder = new PayloadEncoder('result', inlineBytesMax)
     this.#output = output
+    this.#isLossy = fileCall === 'arguments'
   }
 
   /**
@@ -225,6 +230,16 @@ export class Outbox {
     startedAtMs: number,
     durationMs: number,
   ): number {
+    if (this.#isLossy && status !== ResultStatus.FAILED) {
+      this.#isLossy = false
+      try {
+        return this.#write(id, status, withoutFunctions(value), startedAtMs, durationMs)
+      } catch {
+        // The first error names the place.
+      } finally {
+        this.#isLossy = true
+      }
+    }
     if (status === ResultStatus.CHUNK || status === ResultStatus.PROGRESS) throw error
     // A failure stays the handler's, whatever it threw; the value may change while it is read.
     let thrown = status === ResultStatus.FAILED ? thrownValue(value) : error

@@ -207,3 +207,35 @@ export function survey(value: unknown, role: string): SurveyResult {
   walk.run(value)
   return walk
 }
+
+const isLost = (member: unknown) => typeof member === 'function' || typeof member === 'symbol'
+
+/**
+ * Copies a value for a receiver that does without members which cannot cross: functions and symbols
+ * are left out, or are null in an array, and closed objects are empty.
+ *
+ * @param copies - Those made so far, by their originals.
+ */
+export function withoutFunctions(value: unknown, copies = new Map<unknown, unknown>()): unknown {
+  if (typeof value !== 'object' || value === null) return isLost(value) ? null : value
+  if (copies.has(value)) return copies.get(value)
+  const isList = Array.isArray(value)
+  const family = isList ? Family.RECORD : familyOf(value, Object.getPrototypeOf(value))
+  if (family >= Family.HOST) return {}
+  // An error describes its members that cannot cross.
+  if (family >= Family.ERROR) return value
+  const isRecord = family === Family.RECORD
+  const copy = isList ? [] : isRecord ? {} : family === Family.MAP ? new Map() : new Set()
+  copies.set(value, copy)
+  const entries: Iterable<[unknown, unknown]> = isRecord
+    ? Object.entries(value)
+    : (value as typeof copies).entries()
+  for (const [key, member] of entries) {
+    if (isLost(key) || (isLost(member) && !isList)) continue
+    const inner = withoutFunctions(member, copies)
+    if (types.isMap(copy)) copy.set(withoutFunctions(key, copies), inner)
+    else if (types.isSet(copy)) copy.add(inner)
+    else Object.defineProperty(copy, key as string, { value: inner, enumerable: true })
+  }
+  return copy
+}

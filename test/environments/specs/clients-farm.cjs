@@ -17,7 +17,18 @@ exports.teardown = () => {
 exports.caused = () => {
   throw new Error('outer', { cause: 'inner' })
 }
-exports.functions = () => ({ n: 1, f() {} })
+exports.functions = () => {
+  const value = { n: 1, f() {}, s: Symbol('s'), list: [() => 1, 2], big: 10n, when: new Date(0) }
+  value.map = new Map([
+    ['kept', { f() {} }],
+    ['lost', () => 1],
+  ])
+  value.set = new Set([value.list, Symbol('s')])
+  value.self = value
+  const { messageParent } = require(process.env.FARM_PACKAGE)
+  messageParent(value)
+  return value
+}
 exports.throws = (value) => {
   throw value
 }

@@ -56,10 +56,6 @@ async function run() {
   )
   told.equals = orderOfEquals()
   told.error = await withFarm({}, (farm) => farm.caused().catch(({ cause }) => String(cause)))
-  told.functions = await withFarm({}, async (farm) => {
-    const end = await endOf(farm.functions())
-    return typeof end === 'string' ? end.split(':')[0] : end
-  })
   told.setUps = await withFarm(
     {},
     async (farm) => [await endOf(farm.one()), await endOf(farm.one())],

@@ -1,6 +1,7 @@
 // Makes farms with the rarer options and prints what came of them. Arguments: the package, the
 // module, the module whose `setup` throws, the module that is a function.
 const { setTimeout: sleep } = require('node:timers/promises')
+const { inspect } = require('node:util')
 
 const [, , tool, file, failing, functionFile] = process.argv
 process.env.FARM_PACKAGE = tool
@@ -124,6 +125,13 @@ async function run() {
     const result = await call
     stop()
     return [result, heard]
+  })
+  told.functions = await withFarm({}, async (farm) => {
+    const heard = []
+    const call = farm.functions()
+    call.UNSTABLE_onCustomMessage((message) => heard.push(message))
+    const result = await call
+    return [inspect(result), inspect(heard)]
   })
   try {
     require(tool).messageParent('from the main thread')

@@ -28,7 +28,10 @@ function world() {
     post: (id: number, _: string, { side: sent }: SideParcel) =>
       side.push([id, fromSideValue(sent)]),
   }
-  const outbox = new Outbox(end, sidePort as never as SidePort, 400)
+  const outbox = new Outbox(end, sidePort as never as SidePort, {
+    inlineBytesMax: 400,
+    fileCall: 'context',
+  })
   const decoder = new PayloadDecoder()
   /** Takes records: what each is, of which command, and its value. */
   const take = (limit = 100) => {

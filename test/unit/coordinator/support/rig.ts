@@ -180,7 +180,7 @@ export class Rig {
     const { views } = attachCommons(commons.memory, index + 1, [])
     this.end = new PartitionEnd(region, views, bell.word, () => {})
     this.#window = new Window(this.end.views, side, lanes)
-    this.outbox = new Outbox(this.end, side, plan.inlineBytesMax)
+    this.outbox = new Outbox(this.end, side, { ...plan, fileCall: 'context' })
     this.handle = new PartitionHandle(index)
     // Only these members of the incarnation matter to those who bind.
     this.handle.incarnation = { isReady: true, window: this.bound } as never
