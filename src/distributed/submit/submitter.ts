@@ -1,7 +1,7 @@
 // Submitter: the public face of the submitting side: commands into a queue, results out of it.
 // Owns: the outstanding commands, and the timer that keeps the process alive for them.
 
-import { AbortListeners } from '../../base/abort-listeners.ts'
+import { AbortListeners, refuseAborted } from '../../base/abort-listeners.ts'
 import { outside } from '../../base/async-context.ts'
 import { Chain } from '../../base/chain.ts'
 import { callListener, nowMs, timers } from '../../base/clock.ts'
@@ -330,9 +330,7 @@ export class Submitter<M = AnyHandlers> {
       const envelope = this.#maker.make(lane, type, payload, options, wantsResult)
       if (this.#isClosed) throw this.#closedError(envelope.id, 'not submitted')
       signal = options?.signal
-      if (signal?.aborted) {
-        throw laneError('CORELANE_ABORTED', { stage: 'submitted' }, signal.reason)
-      }
+      refuseAborted(signal)
       const isNamed = options?.id !== undefined
       const trace = isFollowed() ? startTrace(envelope) : undefined
       const traced = trace === undefined ? envelope : withTrace(envelope, trace)
