@@ -24,6 +24,8 @@ export const Family = Object.freeze({
   HOST: 9,
   /** Nothing carries it. */
   BANNED: 10,
+  /** Of a class of the environment's: a record if it has members of its own, else banned. */
+  BARE: 11,
 })
 
 const CHAIN_MAX = 100
@@ -31,9 +33,8 @@ const NATIVE_SOURCE = /\{\s*\[native code\]\s*\}$/
 const BANNED_TAGS =
   /^(WeakRef|FinalizationRegistry|Generator|AsyncGenerator|.* Iterator|Iterator Helper)$/
 
-/** Classes of the environment whose instances have no members that could be copied. */
-const CLOSED_NAMES =
-  /^(?:AbortController|AbortSignal|BroadcastChannel|(?:Dec|C)ompressionStream|EventSource|FormData|Headers|Request|Response|Text(?:De|En)coder(?:Stream)?|URL|URLPattern|URLSearchParams|WebSocket)$/
+/** Classes of the environment whose instances are refused even with members of their own. */
+const CLOSED_NAMES = /^(?:Abort\w+|FormData|Headers|Re(?:quest|sponse)|URL\w*|WebSocket)$/
 
 const BRANDS: readonly (readonly [isOf: (value: unknown) => boolean, family: number])[] = [
   [types.isDate, Family.DATE],
@@ -83,6 +84,7 @@ export function familyOf(value: object, proto: object | null): number {
   if (proto === null) return Family.RECORD
   if (types.isKeyObject(value) || types.isCryptoKey(value)) return Family.HOST
   const family = familyOfPrototype(proto)
+  if (family === Family.BARE) return Object.keys(value).length ? Family.RECORD : Family.BANNED
   return family === Family.HOST && types.isProxy(value) ? Family.BANNED : family
 }
 
@@ -117,11 +119,11 @@ function isNative(maker: unknown): maker is { readonly name: string } {
   return typeof maker === 'function' && NATIVE_SOURCE.test(Function.prototype.toString.call(maker))
 }
 
-/** Whether a class is one of the environment's whose instances would arrive empty. */
-function isClosed(maker: unknown): boolean {
+/** The name of a class of the environment's; globals that a program adds are enumerable. */
+function globalName(maker: unknown): string | undefined {
   const name = typeof maker === 'function' ? ownValue(maker, 'name') : undefined
-  if (typeof name !== 'string' || !CLOSED_NAMES.test(name)) return false
-  return (globalThis as Record<string, unknown>)[name] === maker
+  if (typeof name !== 'string' || Object.keys(globalThis).includes(name)) return undefined
+  return (globalThis as Record<string, unknown>)[name] === maker ? name : undefined
 }
 
 /** Whether instances are errors, perhaps ones that were not made by a constructor. */
@@ -134,6 +136,7 @@ function isOfError(start: object): boolean {
 }
 
 function judge(start: object): number {
+  let family: number = Family.RECORD
   for (const proto of chainOf(start)) {
     if (proto === Object.prototype) break
     const tag = ownValue(proto, Symbol.toStringTag)
@@ -144,11 +147,13 @@ function judge(start: object): number {
       if (maker.name === 'Object' && Object.getPrototypeOf(proto) === null) break
       return Family.HOST
     }
-    if (isClosed(maker)) return Family.BANNED
+    const name = globalName(maker)
+    if (name !== undefined && CLOSED_NAMES.test(name)) return Family.BANNED
     // Node marks the classes whose instances its ports carry by symbols of these names.
     for (const symbol of Object.getOwnPropertySymbols(proto)) {
       if (symbol.description?.startsWith('messaging_')) return Family.HOST
     }
+    if (name !== undefined) family = Family.BARE
   }
-  return Family.RECORD
+  return family
 }

@@ -125,6 +125,8 @@ const ROWS: Record<string, Row> = {
   '`Promise`': refused('Promise.resolve()'),
   '`WeakMap`, `WeakSet`, `WeakRef`': refused('[new WeakRef({})]'),
   '`URL`, `Headers`, `AbortSignal` and others whose content cannot be copied': 'elsewhere',
+  '`Event`, `EventTarget` and others of the environment, with no members of their own':
+    refused('new Event("x")'),
   'generators and iterators': refused('[[1].values()]'),
   'proxies of anything else': refused('new Proxy(new Map(), {})'),
   'buffers that were transferred away': refused('detached'),

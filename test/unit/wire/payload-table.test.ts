@@ -208,6 +208,7 @@ const CASES: Record<string, () => void> = {
   },
   '`Blob`, `KeyObject`, `WebAssembly.Module`': () => {
     expect((travel({ blob: new Blob(['abc']) }) as { blob: Blob }).blob.size).toBe(3)
+    expect(travelAside(new File(['abc'], 'name'))).toBeInstanceOf(Blob)
     const key = createSecretKey(Buffer.from('secret'))
     expect((travel([key]) as [typeof key])[0].equals(key)).toBe(true)
     const { Module } = wasm.WebAssembly
@@ -314,6 +315,30 @@ const CASES: Record<string, () => void> = {
       new TextDecoder(),
       new CompressionStream('gzip'),
     ),
+  '`Event`, `EventTarget` and others of the environment, with no members of their own': () => {
+    refuses(
+      new Event('x'),
+      new MessageEvent('message', { data: 1 }),
+      new EventTarget(),
+      new (class extends EventTarget {})(),
+      performance,
+      performance.mark('x', { detail: 1 }),
+      crypto.subtle,
+      new CountQueuingStrategy({ highWaterMark: 1 }),
+    )
+    class Stock extends EventTarget {
+      items = 3
+    }
+    becomes(new Stock(), { items: 3 })
+    becomes(Object.assign(new Event('x'), { at: 1 }), { at: 1 })
+    class Ping {}
+    Object.assign(globalThis, { Ping })
+    try {
+      becomes(new Ping(), {})
+    } finally {
+      Reflect.deleteProperty(globalThis, 'Ping')
+    }
+  },
   'generators and iterators': () =>
     refuses(
       (function* () {})(),
