@@ -50,8 +50,8 @@ interface Listener {
 
 export class AbortListeners {
   readonly #listeners = new RenewedMap<AnySignal, Listener>()
-  /** Signals that aborted and have not ended all their commands yet. */
-  readonly #ending = new Set<AnySignal>()
+  /** By signal that has aborted: what it has not ended yet, if that is many. */
+  readonly #ending = new Map<AnySignal, Set<Abortable>>()
 
   /** How many signals it listens to. */
   get size(): number {
@@ -84,12 +84,12 @@ export class AbortListeners {
    * @param target - Ended by itself.
    */
   remove(signal: AnySignal, target: Abortable): void {
+    this.#ending.get(signal)?.delete(target)
     const listener = this.#listeners.get(signal)
     if (listener === undefined) return
     if (listener.target === target) listener.target = undefined
     listener.targets?.delete(target)
     if (listener.target !== undefined || (listener.targets?.size ?? 0) > 0) return
-    if (this.isEnding(signal)) return
     const { onAbort } = listener
     if ('addEventListener' in signal) signal.removeEventListener!('abort', onAbort)
     else signal.removeListener!('abort', onAbort)
@@ -107,17 +107,14 @@ export class AbortListeners {
 
   #aborted(signal: AnySignal): void {
     const { target, targets } = this.#listeners.get(signal)!
+    // First: an emitter may emit again, and end what comes from now on.
+    this.#listeners.delete(signal)
     target?.abort(signal.reason)
-    if (targets === undefined) {
-      this.#listeners.delete(signal)
-      return
-    }
-    this.#ending.add(signal)
+    if (targets === undefined) return
+    this.#ending.set(signal, targets)
     // One that ends because another did is removed, and then not ended again.
     for (const each of targets) if (each.isBound) each.abort(signal.reason)
-    void inSlices(targets, (each) => each.abort(signal.reason)).then(() => {
-      this.#ending.delete(signal)
-      this.#listeners.delete(signal)
-    })
+    const ended = inSlices(targets, (each) => each.abort(signal.reason))
+    void ended.then(() => this.#ending.delete(signal))
   }
 }
