@@ -132,8 +132,7 @@ export async function* mapCommands<T>(
         try {
           step = await next
         } catch (error) {
-          // The outcomes in flight come first.
-          if (!settle) throw error
+          // What is in flight comes first.
           failure = { error }
         }
         isSourceOpen = failure === undefined && !step!.done

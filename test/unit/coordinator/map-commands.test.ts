@@ -176,6 +176,23 @@ test('what the source throws ends the iteration', async () => {
   await expect(collect(mapCommands(broken(), bounds(1, true), double))).rejects.toThrow('source')
 })
 
+test.each([true, false])('results in flight come before it (ordered: %s)', async (ordered) => {
+  const desk = new Desk()
+  function* source() {
+    yield* [1, 2]
+    throw new Error('no more')
+  }
+  const results = mapCommands(source(), bounds(9, ordered), desk.submit)
+  const first = results.next()
+  await settle()
+  desk.complete(1)
+  expect((await first).value).toBe(10)
+  const second = results.next()
+  desk.complete(2)
+  expect((await second).value).toBe(20)
+  await expect(results.next()).rejects.toThrow('no more')
+})
+
 test.each([true, false])('with settle outcomes come before it (ordered: %s)', async (ordered) => {
   const desk = new Desk()
   function* source() {
