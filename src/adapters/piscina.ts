@@ -9,7 +9,7 @@ import { getEnvironmentData, workerData as threadData, type Worker } from 'node:
 import { AbortListeners } from '../base/abort-listeners.ts'
 import { TIMER_MS_MAX, TURN_END } from '../base/bounds.ts'
 import { Chain } from '../base/chain.ts'
-import { nowMs, timers } from '../base/clock.ts'
+import { callListener, nowMs, timers } from '../base/clock.ts'
 import { Histogram } from '../base/histogram.ts'
 import type { ManagerPlan } from '../coordinator/options.ts'
 import type { Runtime } from '../coordinator/runtime.ts'
@@ -327,7 +327,8 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
       },
       loaded: (incarnation) => {
         const worker = this.#workers.get(incarnation)!
-        if (!worker.isFirst) this.emit('workerCreate', worker)
+        // What listeners throw here is no fault of the thread.
+        if (!worker.isFirst) callListener((one) => this.emit('workerCreate', one), worker)
         // It takes commands once it is the present one of its partition.
         void TURN_END.then(this.#dispatch)
         this.#drainLater()
@@ -342,7 +343,7 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
           timers.queueMicrotask(() => command && this.#runtime?.withdraw(command, cause))
         }
         worker.destroyed = true
-        this.emit('workerDestroy', worker)
+        callListener((one) => this.emit('workerDestroy', one), worker)
         if (cause !== undefined && !hasRunning && this.#runtime) this.emit('error', cause)
       },
       demand: () => Math.ceil(this.#open.size / this.#options.concurrentTasksPerWorker),

@@ -20,6 +20,7 @@ import {
   until,
 } from '../support/piscina.ts'
 import { range } from '../support/range.ts'
+import { uncaughtBy } from '../support/uncaught.ts'
 
 const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> = {
   'a result that cannot be cloned ends its task alone, by a clear error': [
@@ -50,6 +51,24 @@ const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> =
     },
     ['at load', 'hangs'],
     ['at load', 'at load'],
+  ],
+  'a listener that throws as a thread comes is uncaught, and the thread serves': [
+    async (make, Piscina) => {
+      const pool = make({ minThreads: 0, maxThreads: 1 })
+      let count = 0
+      pool.on('workerCreate', () => {
+        if (++count === 1) throw new Error('mine')
+      })
+      let result: unknown
+      const thrown = await uncaughtBy(async () => {
+        const served = pool.run(1).then(() => 'serves')
+        await until(() => count > 0)
+        result = await Promise.race([served, turns(patienceMs(Piscina)).then(() => 'hangs')])
+      })
+      return [result, count, thrown.map((each) => (each as Error).message)]
+    },
+    ['hangs', 1, ['mine']],
+    ['serves', 1, ['mine']],
   ],
   'a Buffer stays a Buffer, in tasks and results': [
     async (make) => Buffer.isBuffer(await make().run(Buffer.from('b'))),

@@ -1,7 +1,7 @@
 // Piscina's interface at its edges: everything that may cross, errors, queues and balancers that
 // fail, pools within pools. Every case gives the same on Piscina itself and on ours.
 
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { createRequire } from 'node:module'
 import { MessageChannel } from 'node:worker_threads'
 import { expect } from 'vitest'
@@ -36,6 +36,19 @@ async function each(all: readonly string[], cross: (kind: string) => Promise<unk
 }
 
 const CASES: Readonly<Record<string, Case>> = {
+  'an event emitter that has ended tasks ends one that gets it in the same turn': async (make) => {
+    const pool = make({ minThreads: 1, maxThreads: 1, name: 'gate' })
+    const signal = new EventEmitter()
+    const flag = flagOf()
+    const run = () => reasonOf(pool.run({ flag, value: 1 }, { signal }))
+    const old = [run(), run()]
+    await turns()
+    signal.emit('abort')
+    const next = run()
+    const ended = await Promise.all(old)
+    signal.emit('abort')
+    return [...ended, await next, signal.listenerCount('abort')]
+  },
   'move moves objects of every kind, as tasks': async (make, Piscina) => {
     const pool = make({ filename: kindsFile, name: 'takeAlone' })
     const found = await each(kinds.MOVED, async (kind) => {

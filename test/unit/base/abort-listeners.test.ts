@@ -152,7 +152,7 @@ test('an event emitter that emits `abort` is a signal, too', () => {
   expect(() => listeners.add({}, other)).toThrow(TypeError)
 })
 
-test.each([1, 2])('an emitter that has ended %i ends what is added next at its next event', (count) => {
+test.each([1, 2])('an emitter that ended %i ends what is added next at its next event', (count) => {
   const { listeners, ended, target } = world()
   const emitter = new EventEmitter()
   for (let i = 0; i < count; i++) {
