@@ -248,6 +248,8 @@ async function types() {
       codeSplitting: { groups: [{ name: 'shared', minShareCount: 2 }] },
     },
   )
+  // The path of its first module is at the top of each.
+  for (const file of files) file.text = file.text.replace(/^\/\/ build\/.*\n/m, '')
   for (const door of DOORS) {
     files.push({ path: `dist/${door}.d.ts`, text: `export * from './${door}.cjs'\n` })
   }

@@ -30,14 +30,14 @@ export function planPool(
   choose: (() => number) | undefined,
   worker: ManagerPlan['worker'] = {},
 ): ManagerPlan {
-  const { concurrencyPerPartition = 1 } = options
+  const { concurrencyPerPartition = 1, env, ...others } = options
   const count = Math.min(Math.ceil(threads.max), PARTITION_COUNT_MAX)
   const plan = planManager({
     handlers: 'data:,',
     floatingRejections: 'end',
     deadLetterCapacity: 0,
     closeTimeoutMs: 0,
-    ...options,
+    ...others,
     partitions: count,
     concurrencyPerPartition: Math.min(
       Math.ceil(concurrencyPerPartition),
@@ -51,7 +51,8 @@ export function planPool(
     fileCall,
     elastic: { ...threads, min: Math.min(Math.ceil(threads.min), count) },
     rerunsBystanders: true,
-    worker: { ...plan.worker, ...worker },
+    // Node.js makes text of an `env` of other values, and so do those pools.
+    worker: { ...plan.worker, ...(env && { env }), ...worker },
     ...custom,
   }
 }

@@ -402,5 +402,7 @@ function describe(value: unknown): string {
   if (typeof value !== 'object' || value === null)
     return Object.is(value, -0) ? '-0' : String(value)
   const tag = Object.prototype.toString.call(value).slice(8, -1)
-  return tag === 'Object' ? 'an object' : `${/^[AEIOU]/.test(tag) ? 'an' : 'a'} ${tag}`
+  if (tag !== 'Object') return `${/^[AEIOU]/.test(tag) ? 'an' : 'a'} ${tag}`
+  const names = Object.keys(value).join(', ')
+  return names === '' ? 'an object' : `an object { ${names} }`
 }

@@ -83,7 +83,8 @@ export class Histogram {
    *
    * @param json - From {@link Histogram.toJSON}.
    */
-  static from({ sum, count, min, max, buckets }: HistogramJson): Histogram {
+  static from(json: HistogramJson): Histogram {
+    const { sum, count, min, max, buckets } = json
     const made = new Histogram()
     made.#cells[SUM] = sum
     made.#cells[MIN] = count === 0 ? 0 : min + 1

@@ -25,9 +25,19 @@ export type Complete<T, Open extends keyof T = never> = {
   readonly [K in keyof T]-?: K extends Open ? T[K] | undefined : Exclude<T[K], undefined>
 }
 
-/** Whether a value may be an options object. */
-export function isObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+/** Whether a value may be an options object: no array, and no `Map`, `URL` or the like. */
+export function isObject(value: unknown): value is object {
+  return /^\[object (Object|Module)]$/.test(Object.prototype.toString.call(value))
+}
+
+/** Whether a value is an array of strings. */
+export function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((one) => typeof one === 'string')
+}
+
+/** Whether a value is an object each of whose members a test accepts. */
+export function isRecord(value: unknown, accepts: (member: unknown) => boolean): boolean {
+  return isObject(value) && Object.values(value).every(accepts)
 }
 
 /**
@@ -202,6 +212,18 @@ export function nearest(given: string, names: readonly string[]): string | undef
   return best
 }
 
+/**
+ * Checks that options are an object.
+ *
+ * @param owner - What they belong to, for messages.
+ * @throws ConfigError `CORELANE_INVALID_OPTION`.
+ */
+export function checkObject(owner: string, options: unknown): asserts options is object {
+  // The first question is the faster one, and answers for most.
+  if ((options as object | null)?.constructor === Object || isObject(options)) return
+  throw invalidOption(`${owner} options`, show(options), 'an object')
+}
+
 function hint(key: string, rules: OptionRules): string {
   const names = Object.keys(rules)
   const meant = names.find((name) => rules[name]!.aliases?.includes(key)) ?? nearest(key, names)
@@ -219,9 +241,7 @@ function hint(key: string, rules: OptionRules): string {
  */
 export function checkGiven(owner: string, options: unknown, rules: OptionRules): void {
   if (options === undefined) return
-  if (typeof options !== 'object' || options === null) {
-    throw invalidOption(`${owner} options`, show(options), 'an object')
-  }
+  checkObject(owner, options)
   // Each command with options comes through here: a list of its keys would cost it as much again.
   for (const key in options) {
     const value = (options as Record<string, unknown>)[key]

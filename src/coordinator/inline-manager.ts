@@ -6,7 +6,7 @@ import { MessageChannel } from 'node:worker_threads'
 import { AbortListeners, refuseAborted } from '../base/abort-listeners.ts'
 import { callListener, timers, whenSettled } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
-import { checkGiven, invalidOption } from '../base/options.ts'
+import { checkGiven, invalidOption, isObject } from '../base/options.ts'
 import {
   COMMAND_RULES,
   type CommandContext,
@@ -82,11 +82,16 @@ export interface InlineManager<M, L extends string>
  * refuses the option `file`.
  *
  * @param options - `handlers` is the module itself.
+ * @throws ConfigError `CORELANE_INVALID_OPTION`.
  */
 export function inlineManager<M extends object, L extends string = DefaultLaneName>(
   options: InlineOptions<M, L>,
 ): InlineManager<M, L> {
-  const { handlers, ...others } = options
+  const { handlers, ...others } = options ?? {}
+  if (!isObject(handlers)) {
+    const allowed = 'a module, as import() gives it, or an object of functions'
+    throw invalidOption('inlineManager.handlers', show(handlers), allowed)
+  }
   const plan = planManager({ handlers: 'data:,', ...(others as QueueManagerOptions) })
   return new Inline(handlers, plan) as unknown as InlineManager<M, L>
 }

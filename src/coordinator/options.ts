@@ -4,6 +4,7 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { fileURLToPath, URL as NodeUrl, pathToFileURL } from 'node:url'
+import { SHARE_ENV } from 'node:worker_threads'
 import { isPowerOfTwo } from '../base/bits.ts'
 import { COUNT_MAX, TIMER_MS_MAX } from '../base/bounds.ts'
 import { show } from '../base/errors.ts'
@@ -15,6 +16,8 @@ import {
   integer,
   invalidOption,
   isObject,
+  isRecord,
+  isTexts,
   isUrl,
   milliseconds,
   modulePath,
@@ -138,8 +141,9 @@ const THREAD_LIMITS: readonly string[] = [
   'stackSizeMb',
 ]
 
-function isThreadLimit(name: string): boolean {
-  return THREAD_LIMITS.includes(name)
+function isThreadLimit([name, value]: [string, unknown]): boolean {
+  const isNumber = value === undefined || (typeof value === 'number' && value > 0)
+  return isNumber && THREAD_LIMITS.includes(name)
 }
 
 /** The rules of {@link QueueManagerOptions}. */
@@ -174,14 +178,15 @@ export const MANAGER_RULES = Object.freeze({
   env: anything(
     undefined,
     'an object of strings, or SHARE_ENV',
-    (value) => isObject(value) || typeof value === 'symbol',
+    (value) =>
+      value === SHARE_ENV || isRecord(value, (one) => one === undefined || typeof one === 'string'),
   ),
-  execArgv: anything(undefined, 'an array of strings', Array.isArray),
+  execArgv: anything(undefined, 'an array of strings', isTexts),
   resourceLimits: anything(
     undefined,
-    `numbers by ${THREAD_LIMITS.join(', ')}`,
-    // Node.js ignores other names, and the thread would have no limit.
-    (value) => isObject(value) && Object.keys(value as object).every(isThreadLimit),
+    `numbers above 0 by ${THREAD_LIMITS.join(', ')}`,
+    // Node.js ignores other names and values, and the thread would have no limit.
+    (value) => isObject(value) && Object.entries(value).every(isThreadLimit),
   ),
   ringBytes: anything(
     2 ** 20,

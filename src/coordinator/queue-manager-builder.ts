@@ -1,6 +1,7 @@
 // Queue manager builder: the options of a manager, one call each.
 // Owns: the options gathered so far.
 
+import { checkObject } from '../base/options.ts'
 import type { AnyHandlers, HandlersAt } from '../model/handler-module.ts'
 import { DEFAULT_LANES, type DefaultLaneName, type LaneOptions } from '../model/lane.ts'
 import type { PartitionOptions } from '../model/partition-config.ts'
@@ -22,6 +23,7 @@ export class QueueManagerBuilder<M = AnyHandlers, L extends string = never> {
    * @param options - To begin with. Default: none.
    */
   constructor(options: QueueManagerOptions<M, L> = {}) {
+    checkObject('QueueManager', options)
     this.#options = options
   }
 
@@ -91,6 +93,7 @@ export class QueueManagerBuilder<M = AnyHandlers, L extends string = never> {
    * @param options - They replace those set before.
    */
   withOptions<N extends string = L>(options: QueueManagerOptions<M, N>): QueueManagerBuilder<M, N> {
+    checkObject('QueueManager', options)
     return this.#with(options)
   }
 

@@ -67,19 +67,11 @@ export function managerPort(manager: QueueManager<any>): ManagerPort {
   throw invalidOption('WorkerPool.manager', show(manager), 'a queue manager')
 }
 
-/**
- * Runs commands across partitions, one thread each, by lanes.
- *
- * @typeParam M - The handler module.
- * @typeParam L - Names of its lanes.
- */
+/** What a {@link QueueManager} is. */
 class Manager<M, L extends string> {
   readonly #plan: ManagerPlan
   readonly #runtime: Runtime
 
-  /**
-   * @param options - All but `handlers` have defaults.
-   */
   constructor(options: QueueManagerOptions<M, L>) {
     const plan = planManager(options)
     const partition = getEnvironmentData(PARTITION_MARKER) as number | undefined

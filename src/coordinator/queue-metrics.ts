@@ -4,6 +4,7 @@
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { callListener, timers } from '../base/clock.ts'
+import { show } from '../base/errors.ts'
 import { checkOptions, invalidOption, milliseconds, type OptionRules } from '../base/options.ts'
 import {
   type MetricsBackend,
@@ -41,6 +42,10 @@ export class QueueMetrics {
    * @throws ConfigError `CORELANE_INVALID_OPTION`.
    */
   constructor(backend?: MetricsBackend, options?: MetricsOptions) {
+    for (const name of backend === undefined ? [] : (['increment', 'set', 'record'] as const)) {
+      if (typeof backend?.[name] === 'function') continue
+      throw invalidOption(`QueueMetrics.backend.${name}`, show(backend?.[name]), 'a function')
+    }
     this.#backend = backend
     this.#intervalMs = checkOptions<MetricsOptions>('metrics', options, METRICS_RULES).intervalMs!
   }

@@ -1,7 +1,7 @@
 // Lane event: the events of a manager, as subscribers get them.
 // Owns: nothing; data only.
 
-import { anything, integer, type OptionRules } from '../base/options.ts'
+import { anything, integer, isTexts, type OptionRules } from '../base/options.ts'
 
 /** Names of the events. */
 export const LANE_EVENTS = Object.freeze([
@@ -118,6 +118,6 @@ function areEvents(value: unknown): boolean {
 /** The rules of {@link EventFilter}. */
 export const SUBSCRIBE_RULES = Object.freeze({
   events: anything(undefined, `an array of ${LANE_EVENTS.join(', ')}`, areEvents),
-  lanes: anything(undefined, 'an array of lane names', Array.isArray),
+  lanes: anything(undefined, 'an array of lane names', isTexts),
   capacity: integer(1024, 1, 1_000_000),
 }) satisfies OptionRules

@@ -5,10 +5,12 @@ import { COUNT_MAX, TIMER_MS_MAX } from '../base/bounds.ts'
 import { show } from '../base/errors.ts'
 import {
   anything,
+  checkObject,
   checkOptions,
   integer,
   invalidOption,
   isObject,
+  isRecord,
   milliseconds,
   type OptionRules,
   oneOf,
@@ -94,7 +96,7 @@ export const LANE_RULES = Object.freeze({
   groupWeights: anything(
     undefined,
     `an object with integers from 1 to ${GROUP_WEIGHT_MAX} by group`,
-    (value) => isObject(value) && Object.values(value as object).every(isWeight),
+    (value) => isRecord(value, isWeight),
   ),
 }) satisfies OptionRules
 
@@ -127,118 +129,69 @@ export class LaneConfig implements LaneOptions {
    * @param others - Its other options.
    */
   constructor(minConcurrency?: number, maxConcurrency?: number, others: LaneOptions = {}) {
+    checkObject('LaneConfig', others)
     Object.assign(this, others)
     if (minConcurrency !== undefined) this.minConcurrency = minConcurrency
     if (maxConcurrency !== undefined) this.maxConcurrency = maxConcurrency
     Object.freeze(this)
   }
 
-  /**
-   * A copy with this priority.
-   *
-   * @param priority - Urgency among lanes, 0 (the most urgent) to 255.
-   */
+  /** A copy with this {@link LaneOptions.priority}. */
   withPriority(priority: number): LaneConfig {
     return this.#with({ priority })
   }
 
-  /**
-   * A copy with this rate limit.
-   *
-   * @param rateLimit - How many commands may start in a window of time.
-   */
+  /** A copy with this {@link LaneOptions.rateLimit}. */
   withRateLimit(rateLimit: RateLimitOptions): LaneConfig {
     return this.#with({ rateLimit })
   }
 
-  /**
-   * A copy whose commands are boosted.
-   *
-   * @param priorityBoost - How commands become more urgent while they wait.
-   */
+  /** A copy with this {@link LaneOptions.priorityBoost}. */
   withPriorityBoost(priorityBoost: PriorityBoostOptions): LaneConfig {
     return this.#with({ priorityBoost })
   }
 
-  /**
-   * A copy with this answer to late commands.
-   *
-   * @param onDeadline - What happens to a command that waits past its deadline.
-   */
+  /** A copy with this {@link LaneOptions.onDeadline}. */
   withOnDeadline(onDeadline: 'boost' | 'reject'): LaneConfig {
     return this.#with({ onDeadline })
   }
 
-  /**
-   * A copy with this time-out, in milliseconds.
-   *
-   * @param timeoutMs - How long a run of a command may take.
-   */
+  /** A copy with this {@link LaneOptions.timeoutMs}. */
   withTimeout(timeoutMs: number): LaneConfig {
     return this.#with({ timeoutMs })
   }
 
-  /**
-   * A copy with these retries.
-   *
-   * @param retry - When its commands run again after a failure.
-   */
+  /** A copy with this {@link LaneOptions.retry}. */
   withRetryPolicy(retry: RetryOptions): LaneConfig {
     return this.#with({ retry })
   }
 
-  /**
-   * A copy that bounds its commands.
-   *
-   * @param maxPending - Unsettled commands at once.
-   * @param overflow - What `submit` does beyond. Default `wait`.
-   */
+  /** A copy with this {@link LaneOptions.maxPending} and {@link LaneOptions.overflow}. */
   withMaxPending(maxPending: number, overflow?: 'wait' | 'reject'): LaneConfig {
     return this.#with(overflow === undefined ? { maxPending } : { maxPending, overflow })
   }
 
-  /**
-   * A copy that bounds the memory of its payloads.
-   *
-   * @param maxPendingBytes - Estimated bytes of the payloads of unsettled commands.
-   * @param overflow - What `submit` does beyond. Default `wait`.
-   */
+  /** A copy with this {@link LaneOptions.maxPendingBytes} and {@link LaneOptions.overflow}. */
   withMaxPendingBytes(maxPendingBytes: number, overflow?: 'wait' | 'reject'): LaneConfig {
     return this.#with(overflow === undefined ? { maxPendingBytes } : { maxPendingBytes, overflow })
   }
 
-  /**
-   * A copy with this threshold.
-   *
-   * @param pressureThreshold - Unsettled commands at which `queue.lane.pressure` is emitted.
-   */
+  /** A copy with this {@link LaneOptions.pressureThreshold}. */
   withPressureThreshold(pressureThreshold: number): LaneConfig {
     return this.#with({ pressureThreshold })
   }
 
-  /**
-   * A copy that bounds what each group runs at once.
-   *
-   * @param groupConcurrency - Its commands of one group that may run at once.
-   */
+  /** A copy with this {@link LaneOptions.groupConcurrency}. */
   withGroupConcurrency(groupConcurrency: number): LaneConfig {
     return this.#with({ groupConcurrency })
   }
 
-  /**
-   * A copy that bounds the starts of each group.
-   *
-   * @param groupRateLimit - How many of its commands of one group may start in a window.
-   */
+  /** A copy with this {@link LaneOptions.groupRateLimit}. */
   withGroupRateLimit(groupRateLimit: RateLimitOptions): LaneConfig {
     return this.#with({ groupRateLimit })
   }
 
-  /**
-   * A copy whose groups have these shares.
-   *
-   * @param groupWeights - Shares of groups in the turns, by group.
-   */
+  /** A copy with this {@link LaneOptions.groupWeights}. */
   withGroupWeights(groupWeights: Readonly<Record<string, number>>): LaneConfig {
     return this.#with({ groupWeights })
   }

@@ -6,6 +6,7 @@ import { codeOf, ERRORS } from '../base/errors.ts'
 import {
   anything,
   boolean,
+  checkObject,
   checkOptions,
   integer,
   invalidOption,
@@ -120,6 +121,7 @@ export class RetryPolicy implements RetryOptions {
    * @param options - Its options. Default: all defaults.
    */
   constructor(options: RetryOptions = {}) {
+    checkObject('RetryPolicy', options)
     Object.assign(this, options)
     Object.freeze(this)
   }

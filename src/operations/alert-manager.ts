@@ -6,6 +6,7 @@ import { callListener, epochMs, timers } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
 import {
   anything,
+  checkGiven,
   checkOptions,
   isObject,
   milliseconds,
@@ -116,7 +117,7 @@ export class AlertManager {
     this.#intervalMs = checked.intervalMs!
     const thresholds = Object.entries({ ...ALERT_MEASURES, ...checked.thresholds })
     for (const [measure, both] of thresholds) this.setThresholds(measure as AlertMeasure, both)
-    if (checked.onAlert !== undefined) this.#listeners.add(checked.onAlert)
+    if (checked.onAlert !== undefined) this.onAlert(checked.onAlert)
   }
 
   /** Looks once per interval from now on. */
@@ -166,6 +167,7 @@ export class AlertManager {
    * @returns Ends that.
    */
   onAlert(listener: (alert: Alert) => void): () => void {
+    checkGiven('AlertManager', { onAlert: listener ?? null }, ALERT_RULES)
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }

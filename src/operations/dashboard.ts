@@ -16,7 +16,7 @@ import {
   checkOptions,
   integer,
   invalidOption,
-  isObject,
+  isTexts,
   milliseconds,
   type OptionRules,
   text,
@@ -63,7 +63,7 @@ export const DASHBOARD_RULES = Object.freeze({
   port: integer(0, 0, 65_535),
   host: text('127.0.0.1'),
   token: text(undefined),
-  hosts: anything([], 'an array of host names', Array.isArray),
+  hosts: anything([], 'an array of host names', isTexts),
   readOnly: boolean(false),
   redactPayloads: boolean(false),
   environment: text(undefined),
@@ -71,7 +71,7 @@ export const DASHBOARD_RULES = Object.freeze({
   queue: anything(
     undefined,
     'a queue that workers share',
-    (value) => isObject(value) && typeof (value as DashboardQueue).counts === 'function',
+    (value) => typeof (value as DashboardQueue | null)?.counts === 'function',
   ),
 }) satisfies OptionRules
 

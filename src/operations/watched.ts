@@ -1,6 +1,7 @@
 // Watched: the members of a manager that operations look at and act on.
 // Owns: nothing; types only. A QueueManager has this shape.
 
+import { show } from '../base/errors.ts'
 import { invalidOption } from '../base/options.ts'
 import type { LanePlan } from '../model/lane.ts'
 import type { MetricsSnapshot } from '../model/metrics.ts'
@@ -40,8 +41,10 @@ export interface Watched {
  * @param owner - What needs them, for the message.
  * @throws ConfigError `CORELANE_INVALID_OPTION` if it keeps none.
  */
-export function metricsOf({ metrics }: Pick<Watched, 'metrics'>, owner: string): WatchedMetrics {
+export function metricsOf(manager: Pick<Watched, 'metrics'>, owner: string): WatchedMetrics {
+  const metrics = manager?.metrics
   if (metrics !== undefined) return metrics
+  const received = manager ? 'a manager without metrics' : show(manager)
   const allowed = 'a manager with the option metrics: QueueMetrics.local()'
-  throw invalidOption(`${owner}.manager`, 'a manager without metrics', allowed)
+  throw invalidOption(`${owner}.manager`, received, allowed)
 }

@@ -4,12 +4,14 @@
 import { join } from 'node:path'
 import {
   closeOnSignals,
+  LaneConfig,
   LocalDistributedQueue,
   PartitionConfig,
   PriorityBoostConfig,
   QueueManager,
   QueueManagerBuilder,
   QueueMonitor,
+  RetryPolicy,
   Submitter,
   WorkerPool,
 } from 'corelane'
@@ -40,6 +42,11 @@ test.each<[says: RegExp, options: unknown]>([
   [/QueueManager\.handlers is missing/, {}],
   [/QueueManager\.retries is not an option; allowed: handlers, /, { handlers, retries: 3 }],
   [/\.partitions is "2"; allowed: a number of threads/, { handlers, partitions: '2' }],
+  [/lanes\.a options is an array of 0; allowed: an object/, { handlers, lanes: { a: [] } }],
+  [
+    /lanes\.a\.groupWeights is an object \{ g \}/,
+    { handlers, lanes: { a: { groupWeights: { g: 0 } } } },
+  ],
   [/PartitionConfig\.count is 0; allowed: an integer from 1 to 256/, { handlers, partitions: 0 }],
   [
     /\.size is not an option \(did you mean "count"\?\); allowed: strategy, count/,
@@ -68,6 +75,16 @@ test('the builder refuses what create refuses, as a rejection', async () => {
   const missing = await failure(new QueueManagerBuilder().build(), 'build')
   expect(missing.message).toContain('QueueManager.handlers is missing')
   expect(() => new QueueManager(undefined as never)).toThrow('QueueManager.handlers is missing')
+})
+
+test('parts of options are refused where they are made, if they are no objects', () => {
+  for (const given of [null, 5, 'text', [], new Map(), new URL('file:///x')]) {
+    const says = / options is .+; allowed: an object$/
+    expect(() => new RetryPolicy(given as never)).toThrow(says)
+    expect(() => new LaneConfig(1, 2, given as never)).toThrow(says)
+    expect(() => new QueueManagerBuilder(given as never)).toThrow(says)
+    expect(() => new QueueManagerBuilder().withOptions(given as never)).toThrow(says)
+  }
 })
 
 test.each<[make: new (...given: never[]) => unknown, instead: string]>([

@@ -218,11 +218,14 @@ const CASES: Readonly<Record<string, Case>> = {
     return [size, await Promise.all(runs)]
   },
   'options of threads reach them': async (make) => {
-    const pool = make({ workerData: { a: [1] }, env: { X: 'y' }, argv: ['one', 'two'] })
+    // Node.js makes text of numbers in an `env`.
+    const env = { X: 'y', PORT: 80 } as never
+    const pool = make({ workerData: { a: [1] }, env, argv: ['one', 'two'] })
     const names = ['workerData', 'argv'] as const
     return [
       ...(await Promise.all(names.map((name) => pool.run(0, { name })))),
       await pool.run('X', { name: 'env' }),
+      await pool.run('PORT', { name: 'env' }),
     ]
   },
   'a process.exit rejects its task, and the next one runs': async (make) => {

@@ -130,7 +130,9 @@ test('wrong commands are refused one by one, and the others go through', async (
 test('enqueueMany rejects with what is wrong with its list, and leaves no rejection behind', async () => {
   const submitter = openSubmitter(openQueue(one))
   const refusal = async (list: unknown) => failure(submitter.enqueueMany(list as never), 'a list')
-  expect(await refusal(undefined)).toBeInstanceOf(TypeError)
+  for (const list of [undefined, null, 5, {}]) {
+    expect((await refusal(list)).message).toMatch(/^enqueueMany\.commands is .+; allowed: commands/)
+  }
   expect(await refusal([null])).toMatchObject({ code: 'CORELANE_INVALID_ENVELOPE' })
   // An unhandled rejection of the first would fail this file.
   function* half() {

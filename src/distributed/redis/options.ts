@@ -127,7 +127,7 @@ export const REDIS_QUEUE_RULES = Object.freeze({
   client: anything(
     undefined,
     'a client of node-redis',
-    (value) => isObject(value) && typeof (value as RedisClientLike).duplicate === 'function',
+    (value) => typeof (value as RedisClientLike | null)?.duplicate === 'function',
   ),
   queue: portableName('default'),
   partitions: anything(undefined, 'a PartitionConfig or its plain form', isObject),

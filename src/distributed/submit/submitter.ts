@@ -6,7 +6,7 @@ import { outside } from '../../base/async-context.ts'
 import { Chain } from '../../base/chain.ts'
 import { callListener, nowMs, timers } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
-import { checkOptions } from '../../base/options.ts'
+import { checkOptions, invalidOption } from '../../base/options.ts'
 import { uniqueName } from '../../base/random.ts'
 import { RenewedMap } from '../../base/renewed-map.ts'
 import type { CommandOutcome } from '../../model/command.ts'
@@ -227,6 +227,9 @@ export class Submitter<M = AnyHandlers> {
    * @returns In their order; rejects with the first that is refused, while the others are kept.
    */
   async enqueueMany(commands: Iterable<NewCommand>): Promise<Enqueued[]> {
+    if (typeof commands?.[Symbol.iterator] !== 'function') {
+      throw invalidOption('enqueueMany.commands', show(commands), 'commands that can be iterated')
+    }
     const all: Promise<unknown>[] = []
     for (const command of commands) {
       const { lane, type, payload, ...options } = command ?? ({} as NewCommand)

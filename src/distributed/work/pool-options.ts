@@ -7,7 +7,8 @@ import {
   boolean,
   type Complete,
   integer,
-  isObject,
+  isRecord,
+  isTexts,
   milliseconds,
   type OptionRules,
 } from '../../base/options.ts'
@@ -56,21 +57,11 @@ export interface WorkerPoolOptions {
 }
 
 function isNames(value: unknown): boolean {
-  return (
-    Array.isArray(value) &&
-    value.length > 0 &&
-    value.every((name) => typeof name === 'string') &&
-    new Set(value).size === value.length
-  )
+  return isTexts(value) && value.length > 0 && new Set(value).size === value.length
 }
 
-function isCounts(value: unknown): boolean {
-  return (
-    isObject(value) &&
-    Object.values(value as object).every(
-      (count) => Number.isInteger(count) && count >= 1 && count <= CONCURRENCY_MAX,
-    )
-  )
+function isCount(value: unknown): boolean {
+  return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= CONCURRENCY_MAX
 }
 
 /** The rules of {@link WorkerPoolOptions}. */
@@ -83,7 +74,7 @@ export const WORKER_POOL_RULES = Object.freeze({
   globalConcurrency: anything(
     Object.freeze({}),
     'an object of integers from 1 to 65536 by lane name',
-    isCounts,
+    (value) => isRecord(value, isCount),
   ),
   unknownHandlerMs: milliseconds(60_000, 0, TIMER_MS_MAX),
   drainTimeoutMs: milliseconds(30_000, 0, TIMER_MS_MAX),

@@ -1,3 +1,5 @@
+import * as module from 'node:path'
+import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import { LaneError } from '../../../src/base/errors.ts'
 import {
@@ -7,6 +9,9 @@ import {
   checkGiven,
   checkOptions,
   integer,
+  isObject,
+  isRecord,
+  isTexts,
   milliseconds,
   nearest,
   oneOf,
@@ -108,9 +113,34 @@ test('a refusal names the option, the value and what is allowed', () => {
 })
 
 test('options that are no object are refused', () => {
-  for (const wrong of [null, 5, 'text', true, () => {}]) {
+  const url = new URL('file:///x')
+  const things = [[], new Map(), new Set(), url, new Date(0), Promise.resolve(), Symbol('x'), 5n]
+  for (const wrong of [null, 5, 'text', true, () => {}, class {}, ...things]) {
     expect(refusal(wrong).message).toMatch(/^Thing options is .*; allowed: an object$/)
   }
+})
+
+test('objects of a class, of another realm, without a prototype and modules are options', () => {
+  class Config {
+    readonly count = 4
+  }
+  const bare = Object.assign(Object.create(null), { count: 4 })
+  const frozen = Object.freeze({ count: 4 })
+  const strange = [runInNewContext('({ count: 4 })'), new Proxy(frozen, {})]
+  for (const options of [new Config(), bare, frozen, ...strange]) {
+    expect(check(options).count).toBe(4)
+  }
+  expect(isObject(module)).toBe(true)
+})
+
+test('lists of strings and records are what their members are', () => {
+  expect([[], ['a'], [1], ['a', null], 'a', { 0: 'a' }].map(isTexts)).toEqual([
+    ...[true, true, false, false, false, false],
+  ])
+  const isSet = (one: unknown) => one !== 0
+  expect([{}, { a: 1 }, { a: 1, b: 0 }, [1], null].map((one) => isRecord(one, isSet))).toEqual([
+    ...[true, true, false, false, false],
+  ])
 })
 
 test('a polluted prototype adds no option, not even a wrong one', () => {

@@ -41,6 +41,17 @@ const handlers = {
 
 const make = () => inlineManager({ handlers, lanes: { a: {}, slow: { timeoutMs: 1_000 } } })
 
+test('only a module or an object of functions is taken', async () => {
+  for (const given of [undefined, null, new URL('file:///x.js'), './x.js', () => 1, [], Point]) {
+    expect(() => inlineManager({ handlers: given as never })).toThrow(
+      /^inlineManager\.handlers is .+; allowed: a module, as import\(\) gives it, or/,
+    )
+  }
+  expect(() => inlineManager(undefined as never)).toThrow('inlineManager.handlers is undefined')
+  const module = inlineManager({ handlers: await import('../../fixtures/typed.ts') })
+  expect(await module.run('twice', 2)).toBe(4)
+})
+
 test('commands run at once, and what crosses is a copy', async () => {
   const manager = make()
   expect(await manager.run('double', 21)).toBe(42)

@@ -10,6 +10,7 @@ import {
   planManager,
   type QueueManagerOptions,
 } from '../../../src/coordinator/options.ts'
+import { QueueMetrics } from '../../../src/coordinator/queue-metrics.ts'
 import { DEFAULT_LANES, LANE_COUNT_MAX, planLane } from '../../../src/model/lane.ts'
 import { PartitionConfig } from '../../../src/model/partition-config.ts'
 import { range } from '../../support/range.ts'
@@ -171,7 +172,8 @@ const MS_MAX = 2 ** 31 - 1
 const NO_MS = [-1, MS_MAX + 1, Number.NaN, Number.POSITIVE_INFINITY, '5']
 const NO_COUNTS = [0, -1, 1.5, Number.POSITIVE_INFINITY, '5']
 const NO_RINGS = [0, 2 ** 13, 2 ** 14 + 8, 2 ** 29, 65_536.5, Number.NaN, '65536']
-const NO_OBJECTS = [null, [], 'x', true]
+const NO_OBJECTS = [null, [], 'x', true, new Map(), new URL('file:///x'), Promise.resolve()]
+const NO_MB = [0, -1, Number.NaN, '64', null]
 
 test.each<[string, string, unknown[], unknown[]]>([
   ['ringBytes', 'a power of two from 16384 to 268435456', [2 ** 14, 2 ** 20, 2 ** 28], NO_RINGS],
@@ -187,8 +189,10 @@ test.each<[string, string, unknown[], unknown[]]>([
   ['partitions', '', [], NO_OBJECTS],
   ['lanes', '', [], NO_OBJECTS],
   ['resourceLimits', '', [], [...NO_OBJECTS, { maxOldGenerationSizeMB: 64 }]],
-  ['env', '', [], [[]]],
-  ['execArgv', '', [], ['--x']],
+  ['resourceLimits', 'numbers above 0', [], NO_MB.map((stackSizeMb) => ({ stackSizeMb }))],
+  ['env', 'an object of strings, or', [], [...NO_OBJECTS, { A: 1 }, { A: null }, Symbol('x')]],
+  ['execArgv', 'an array of strings', [], ['--x', [5], ['--x', undefined]]],
+  ['metrics', 'QueueMetrics', [], [{}, QueueMetrics]],
   ['allowNested', '', [], [1]],
 ])('%s takes what it allows and refuses the rest', (option, meant, allowed, refused) => {
   for (const value of allowed) expect(plan({ [option]: value })).toHaveProperty(option, value)

@@ -119,3 +119,18 @@ test('a backend that throws gets everything else, nothing twice, and stops no re
   expect([...errors, ...more]).toEqual([thrown, thrown, thrown])
   expect(counted(metrics.snapshot())).toEqual([1, 1, 1, 1])
 })
+
+test('a backend that cannot take metrics is refused when it is given', () => {
+  const [increment, set, record] = [() => {}, () => {}, () => {}]
+  expect(new QueueMetrics({ increment, set, record })).toBeInstanceOf(QueueMetrics)
+  for (const [missing, backend] of [
+    ['increment', {}],
+    ['increment', null],
+    ['increment', { intervalMs: 5 }],
+    ['record', { increment, set, record: 5 }],
+  ] as const) {
+    expect(() => new QueueMetrics(backend as never)).toThrow(
+      new RegExp(`^QueueMetrics\\.backend\\.${missing} is (undefined|5); allowed: a function$`),
+    )
+  }
+})

@@ -146,6 +146,17 @@ test('what a listener throws is its own: the others are called, and the level ha
   expect([heard.length, alerts.active.length, alerts.check()]).toEqual([2, 2, []])
 })
 
+test('what is no listener, or no manager, is refused when it is given', () => {
+  const { alerts } = watch()
+  for (const given of [undefined, null, 'log', {}]) {
+    expect(() => alerts.onAlert(given as never)).toThrow('AlertManager.onAlert is')
+  }
+  for (const given of [undefined, null]) {
+    expect(() => new AlertManager(given as never)).toThrow(`AlertManager.manager is ${given};`)
+  }
+  expect(() => new AlertManager({} as never)).toThrow('AlertManager.manager is a manager without')
+})
+
 test('listeners can leave, and bad thresholds are refused', () => {
   const { world, alerts } = watch()
   const heard: Alert[] = []

@@ -102,7 +102,7 @@ test('an error with members of odd types still arrives', () => {
   })
   const arrived = arrives(error) as unknown as { errors: unknown[]; message: string }
   expect(arrived).toBeInstanceOf(Error)
-  expect(arrived.message).toBe('an object')
+  expect(arrived.message).toBe('an object { not }')
   expect(arrived.errors[0]).toBe(1)
   expect(arrived.errors[1]).toMatch(/cannot cross threads/)
   expect(arrived.errors[2]).toBeInstanceOf(Error)
@@ -176,7 +176,7 @@ test('an error that refers to half the program arrives without that half', () =>
   expect(arrived).toMatchObject({
     message: 'http',
     status: 500,
-    request: '[an object that cannot cross threads]',
+    request: '[an object { socket, self } that cannot cross threads]',
   })
 })
 

@@ -197,7 +197,9 @@ test('a member of an error that is refused half-way leaves nothing behind', () =
     whole: { shared, wide, list: [shared] },
   })
   const arrived = send([error, shared, wide]) as [typeof error, object, object]
-  expect(arrived[0].half).toBe('[an object that cannot cross threads]')
+  expect(arrived[0].half).toBe(
+    '[an object { shared, wide, text, list, f } that cannot cross threads]',
+  )
   expect(arrived[0].whole).toEqual({ shared, wide, list: [shared] })
   expect(arrived[0].whole.shared).toBe(arrived[1])
   expect(arrived[0].whole.wide).toBe(arrived[2])
