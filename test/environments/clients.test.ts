@@ -3,13 +3,16 @@
 
 import { cpSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
-import { ClientFolder } from '../support/clients.ts'
+import { afterAll, expect, test, vi } from 'vitest'
+import { CLIENT_MS, ClientFolder } from '../support/clients.ts'
 import { describeWithTools } from '../support/locked-packages.ts'
 
 const root = join(import.meta.dirname, '../..')
 const tools = join(import.meta.dirname, 'tools/clients')
 const modules = join(tools, 'node_modules')
+
+// One client, then perhaps another.
+vi.setConfig({ testTimeout: 2 * CLIENT_MS })
 
 describeWithTools(tools, () => {
   const work = new ClientFolder(tools, import.meta.filename)
@@ -22,10 +25,16 @@ export class C${i} { #a = ${i}; get a(): number { return this.#a } }\n`
 
   cpSync(join(root, 'packages/jest-worker'), work.at('node_modules/ours'), { recursive: true })
 
-  /** What a program prints with jest-worker, and with ours. */
-  const fromBoth = (program: string, ...words: string[]) => {
-    const print = async (tool: string) => JSON.parse(await work.run(program, tool, ...words))
-    return Promise.all([work.theirs(basename(program), () => print('jest-worker')), print('ours')])
+  /** What a program prints with a package. */
+  const print = async (tool: string, program: string, words: string[]) =>
+    JSON.parse(await work.run(program, tool, ...words))
+
+  /** What a program prints with ours; fails unless jest-worker makes it print the same. */
+  const alike = async (program: string, ...words: string[]) => {
+    const ours = await print('ours', program, words)
+    const theirs = () => print('jest-worker', program, words)
+    expect(ours).toEqual(await work.theirs(basename(program), theirs, ours))
+    return ours
   }
 
   /** Runs a tool as it is and on ours, each with a folder: both make the same files, so many. */
@@ -39,12 +48,10 @@ export class C${i} { #a = ${i}; get a(): number { return this.#a } }\n`
       await run(tool, folder)
       return work.contents(folder)
     }
-    const [theirs, made] = await Promise.all([
-      work.theirs(name, () => make(both.theirs, `${name}-theirs`)),
-      make(both.ours, `${name}-ours`),
-    ])
+    const made = await make(both.ours, `${name}-ours`)
     expect(Object.keys(made)).toHaveLength(count)
-    expect(made).toEqual(theirs)
+    const theirs = () => make(both.theirs, `${name}-theirs`)
+    expect(made).toEqual(await work.theirs(name, theirs, made))
   }
 
   test('@swc/cli compiles a tree, and its process ends by itself', async () => {
@@ -72,20 +79,16 @@ export class C${i} { #a = ${i}; get a(): number { return this.#a } }\n`
     const ours = work.overridden('fastify-piscina', 'piscina')
     const program = work.spec('clients-fastify.cjs')
     const handler = work.spec('clients-add.cjs')
-    const [answer, theirs] = await Promise.all([
-      work.run(program, 'fastify', ours, handler),
-      work.theirs('fastify', () => work.run(program, 'fastify', 'fastify-piscina', handler)),
-    ])
+    const answer = await work.run(program, 'fastify', ours, handler)
     expect(JSON.parse(answer)[0]).toHaveLength(5)
-    expect(answer).toBe(theirs)
+    const theirs = () => work.run(program, 'fastify', 'fastify-piscina', handler)
+    expect(answer).toBe(await work.theirs('fastify', theirs, answer))
   })
 
   test('a farm of jest-worker and ours give the same', async () => {
     const program = work.spec('clients-jest-worker.cjs')
     const farm = work.spec('clients-farm.cjs')
-    const [theirs, ours] = await fromBoth(program, farm)
-    expect(ours).toEqual(theirs)
-    expect(theirs.sum).toBe(3)
+    expect((await alike(program, farm)).sum).toBe(3)
   })
 
   test('queues, pools, messages and limits of jest-worker give the same', async () => {
@@ -93,17 +96,19 @@ export class C${i} { #a = ${i}; get a(): number { return this.#a } }\n`
     const modules = ['farm', 'farm-failing', 'farm-function'].map((name) =>
       work.spec(`clients-${name}.cjs`),
     )
-    const [theirs, ours] = await fromBoth(program, ...modules)
-    expect(ours).toEqual(theirs)
-    expect(theirs.priority).toEqual([1, 2, 3, 4, 5])
-    expect(theirs.functions[0]).toContain('list: [ null, 2 ]')
+    const printed = await alike(program, ...modules)
+    expect(printed.priority).toEqual([1, 2, 3, 4, 5])
+    expect(printed.functions[0]).toContain('list: [ null, 2 ]')
   })
 
   test('a farm of jest-worker and ours differ where docs/piscina.md says so', async () => {
     const program = work.spec('clients-jest-differences.cjs')
     work.spec('clients-farm-broken.cjs')
     const modules = ['farm', 'farm-failing'].map((name) => work.spec(`clients-${name}.cjs`))
-    const [theirs, ours] = await fromBoth(program, ...modules)
+    const [theirs, ours] = await Promise.all([
+      work.theirs(basename(program), () => print('jest-worker', program, modules)),
+      print('ours', program, modules),
+    ])
     const setUp = 'Error: Error when calling setup: not today'
     expect(theirs).toMatchObject({
       process: false,

@@ -8,7 +8,6 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
-  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
@@ -18,17 +17,29 @@ import { promisify } from 'node:util'
 const execute = promisify(execFile)
 
 const PACKAGES = join(import.meta.dirname, '../../packages')
-const KEPT = join(import.meta.dirname, '../../.cache/clients')
 const SPECS = join(import.meta.dirname, '../environments/specs')
 
 /** How long one client may take. */
 export const CLIENT_MS = 120_000
 
+function digestOf(...texts: readonly (string | Buffer)[]): string {
+  const hash = createHash('sha256')
+  for (const text of texts) hash.update(text)
+  return hash.digest('hex').slice(0, 32)
+}
+
+/** A value as JSON, with digests of its long texts. */
+function briefly(value: unknown): string {
+  const isLong = (member: unknown) => typeof member === 'string' && member.length > 500
+  return JSON.stringify(value, (_, member) => (isLong(member) ? digestOf(member) : member))
+}
+
 /** A folder in which clients work. */
 export class ClientFolder {
   readonly path: string
   readonly #modules: string
-  readonly #digest: string
+  readonly #kept: string
+  readonly #inputs: string
 
   /**
    * Empties it.
@@ -39,11 +50,10 @@ export class ClientFolder {
   constructor(tools: string, test: string) {
     this.path = join(tools, '.work')
     this.#modules = join(tools, 'node_modules')
-    const hash = createHash('sha256').update(`${this.path} ${process.version} ${process.arch}`)
-    const specs = readdirSync(SPECS).sort()
+    this.#kept = join(tools, 'made.json')
+    const specs = readdirSync(SPECS).filter((name) => name.startsWith('clients-'))
     const inputs = [test, join(tools, 'package-lock.json'), ...specs.map((at) => join(SPECS, at))]
-    for (const path of inputs) hash.update(readFileSync(path))
-    this.#digest = hash.digest('hex')
+    this.#inputs = digestOf(...inputs.sort().map((path) => readFileSync(path)))
     this.remove()
     mkdirSync(this.path)
   }
@@ -98,21 +108,31 @@ export class ClientFolder {
     }
   }
 
+  /** What clients made with their own dependencies, if that was with the same inputs. */
+  #made(): Record<string, string> {
+    const made = existsSync(this.#kept) ? JSON.parse(readFileSync(this.#kept, 'utf8')) : {}
+    return made.inputs === this.#inputs ? made : { inputs: this.#inputs }
+  }
+
   /**
-   * What a client makes with its own dependency. Nothing of ours is in that: it is made once for
-   * this Node, the lock file, the programs of clients and the file of the tests.
+   * What a client makes with its own dependency. Nothing of ours is in that, so `made.json` keeps
+   * it for the lock file, the programs of clients and the file of the tests. A client makes it
+   * again where that is of other inputs, or where ours made something else.
    *
    * @param name - Of the work, in that file.
+   * @param ours - What it made with ours, if that has to be the same.
    */
-  async theirs<T>(name: string, make: () => Promise<T>): Promise<T> {
-    const path = join(KEPT, `${this.#digest}-${name}.json`)
-    if (!existsSync(path)) {
-      const text = JSON.stringify(await make())
-      mkdirSync(KEPT, { recursive: true })
-      writeFileSync(`${path}.part`, text)
-      renameSync(`${path}.part`, path)
-    }
-    return JSON.parse(readFileSync(path, 'utf8'))
+  async theirs<T>(name: string, make: () => Promise<T>, ours?: T): Promise<T> {
+    const keeps = process.env.KEEP_MADE === 'true'
+    const kept = keeps ? undefined : this.#made()[name]
+    if (kept !== undefined && ours === undefined) return JSON.parse(kept)
+    if (kept !== undefined && briefly(ours) === kept) return ours!
+    const made = await make()
+    if (keeps) {
+      const all = { ...this.#made(), [name]: briefly(made) }
+      writeFileSync(this.#kept, `${JSON.stringify(all, undefined, 2)}\n`)
+    } else console.warn(`${name}: made again; KEEP_MADE=true keeps it, see CONTRIBUTING.md`)
+    return made
   }
 
   /** What is in a folder of it, by path. */
