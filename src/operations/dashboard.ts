@@ -243,7 +243,7 @@ export class Dashboard {
       else if (method === 'POST') this.#send(response, await this.#act(path, searchParams))
       else this.#send(response, await this.#letters(path.includes('queue')))
     } catch (error) {
-      const isInvalid = INVALID.has((error as { code: unknown }).code)
+      const isInvalid = INVALID.has((error as { code: unknown } | undefined)?.code)
       response.statusCode = error instanceof Refusal ? error.status : isInvalid ? 400 : 500
       this.#send(response, { error: shown(error) })
     }

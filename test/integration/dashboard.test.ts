@@ -456,6 +456,16 @@ test('a queue is read once a second however many pages are open, and goes on aft
   expect(lists).toBeLessThanOrEqual(most)
 })
 
+test('a queue that rejects with nothing is answered by 500, and ends nothing', async () => {
+  const queue = openQueue(PartitionConfig.roundRobin(1))
+  const failing = Object.assign(Object.create(queue), {
+    dead: { list: () => Promise.reject(undefined) },
+  })
+  const dashboard = opened(await serveDashboard({ queue: failing }))
+  const answer = await within(ask(dashboard, '/api/queue/dead'), 'the answer')
+  expect(answer.status).toBe(500)
+})
+
 test('a dashboard shows a manager or a queue, and no other thing', async () => {
   const nothing = rejection(serveDashboard({} as never), 'a dashboard of nothing')
   expect(await nothing).toMatchObject({ code: 'CORELANE_INVALID_OPTION' })
