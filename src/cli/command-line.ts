@@ -2,7 +2,7 @@
 
 import { parseArgs } from 'node:util'
 import { show } from '../base/errors.ts'
-import type { OptionRule } from '../base/options.ts'
+import { nearest, type OptionRule } from '../base/options.ts'
 
 /** All went well. */
 export const EXIT_OK = 0
@@ -120,7 +120,11 @@ export function readCommandLine(
       return undefined
     } else {
       const option = known.get(token.rawName)
-      if (option === undefined) throw new UsageError(`Unknown option \`${token.rawName}\``)
+      if (option === undefined) {
+        const meant = nearest(token.rawName, [...known.keys()])
+        const hint = meant === undefined ? '' : ` (did you mean ${meant}?)`
+        throw new UsageError(`Unknown option \`${token.rawName}\`${hint}`)
+      }
       if (given.has(option)) throw new UsageError(`${token.rawName} is given more than once`)
       // The word after an option is its value, unless it is an option itself.
       const isOption = !token.inlineValue && /^-./.test(token.value ?? '')

@@ -150,20 +150,12 @@ export class RetryPolicy implements RetryOptions {
     return new RetryPolicy()
   }
 
-  /**
-   * A copy with this jitter.
-   *
-   * @param jitter - Part of each delay that chance may take away, 0 to 1.
-   */
+  /** A copy with this {@link RetryOptions.jitter}. */
   withJitter(jitter: number): RetryPolicy {
     return new RetryPolicy({ ...this, jitter })
   }
 
-  /**
-   * A copy that retries these errors alone.
-   *
-   * @param retryable - Whether an error is worth another try.
-   */
+  /** A copy with this {@link RetryOptions.retryable}. */
   withRetryable(retryable: (error: unknown) => boolean): RetryPolicy {
     return new RetryPolicy({ ...this, retryable })
   }

@@ -54,7 +54,8 @@ test.each([
   ['with a value it does not take', ['--ordered=yes'], '--ordered takes no value'],
   ['with a dot', ['--key.a', 'b'], 'Unknown option `--key.a`'],
   ['of one letter', ['-k'], 'Unknown option `-k`'],
-  ['in camel case', ['--inFlight', '5'], 'Unknown option `--inFlight`'],
+  ['in camel case', ['--inFlight', '5'], '`--inFlight` (did you mean --in-flight?)'],
+  ['misspelt', ['--orderd'], 'Unknown option `--orderd` (did you mean --ordered?)'],
 ])('an option %s is refused', (_what, words, message) => {
   expect(() => read(...words)).toThrow(message)
 })
