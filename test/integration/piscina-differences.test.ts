@@ -261,7 +261,7 @@ const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> =
   ],
   'a histogram without times reads 0': [
     (make) => {
-      const { min, mean, stddev } = make().histogram.runTime!
+      const { min, mean, stddev } = make({}).histogram.runTime!
       return [min === 0, mean, stddev]
     },
     [false, Number.NaN, Number.NaN],
@@ -293,8 +293,8 @@ const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> =
   ],
   'an error keeps members of its own': [
     async (make) => {
-      const reason = await make({ name: 'thrown' })
-        .run({ kind: 'other' })
+      const reason = await make()
+        .run({ kind: 'other' }, { name: 'thrown' })
         .catch((thrown) => thrown)
       return (reason as { code?: string }).code
     },

@@ -3,6 +3,7 @@
 
 import { createHook } from 'node:async_hooks'
 import { EventEmitter, once } from 'node:events'
+import { availableParallelism } from 'node:os'
 import { MessageChannel } from 'node:worker_threads'
 import { Piscina as Theirs } from 'piscina'
 import { fixture } from '../support/managers.ts'
@@ -22,6 +23,9 @@ import {
 import { range } from '../support/range.ts'
 
 type Pool = InstanceType<Class>
+
+/** Threads that `maxThreads` has to follow. */
+const aboveDefault = Math.ceil(availableParallelism() * 1.5) + 1
 
 const CASES: Readonly<Record<string, Case>> = {
   'values go there and back': async (make) => {
@@ -65,9 +69,9 @@ const CASES: Readonly<Record<string, Case>> = {
     return [pool.options.filename, await pool.run(4), await pool.run(4, { name: 'default' })]
   },
   'errors keep name, message and cause': async (make) => {
-    const pool = make({ name: 'thrown' })
+    const pool = make()
     const kinds = ['type', 'string', 'rejects', 'other']
-    return Promise.all(kinds.map((kind) => reasonOf(pool.run({ kind }))))
+    return Promise.all(kinds.map((kind) => reasonOf(pool.run({ kind }, { name: 'thrown' }))))
   },
   'a missing export and a missing module reject': async (make) => {
     const pool = make()
@@ -124,7 +128,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'options are filled in': (make) => {
     const given = [
       {},
-      { minThreads: 8 },
+      { minThreads: aboveDefault },
       { maxThreads: 1 },
       { maxQueue: 'auto', maxThreads: 3 } as const,
     ]
@@ -220,7 +224,8 @@ const CASES: Readonly<Record<string, Case>> = {
   'options of threads reach them': async (make) => {
     // Node.js makes text of numbers in an `env`.
     const env = { X: 'y', PORT: 80 } as never
-    const pool = make({ workerData: { a: [1] }, env, argv: ['one', 'two'] })
+    const given = { workerData: { a: [1] }, env, argv: ['one', 'two'] }
+    const pool = make({ ...given, minThreads: 1, maxThreads: 1 })
     const names = ['workerData', 'argv'] as const
     return [
       ...(await Promise.all(names.map((name) => pool.run(0, { name })))),
@@ -337,7 +342,7 @@ const CASES: Readonly<Record<string, Case>> = {
     return [await run, events]
   },
   'arguments of close are checked': async (make) => {
-    const pool = make()
+    const pool = make({})
     return [
       await reasonOf(pool.close(null as never)),
       await reasonOf(pool.close({ force: 1 } as never)),
@@ -388,11 +393,11 @@ const CASES: Readonly<Record<string, Case>> = {
     Piscina,
   ) => {
     const buffer = new ArrayBuffer(2)
-    const length = await make({ name: 'buffer' }).run(Theirs.move(buffer))
+    const length = await make().run(Theirs.move(buffer), { name: 'buffer' })
     return [length, buffer.byteLength, Piscina.move(5)]
   },
   'a handler may move by a Piscina of its own': async (make) => {
-    return make({ name: 'movedByPiscina' }).run(4)
+    return make().run(4, { name: 'movedByPiscina' })
   },
   'ports, Blobs and shared memory cross as they are': async (make) => {
     const pool = make()
@@ -414,7 +419,7 @@ const CASES: Readonly<Record<string, Case>> = {
     ]
   },
   'histograms and rates': async (make) => {
-    const pool = make({ workerHistogram: true })
+    const pool = make({ minThreads: 1, maxThreads: 1, workerHistogram: true })
     await Promise.all([1, 2, 3].map((i) => pool.run(i)))
     const { runTime, waitTime } = pool.histogram
     const names = Object.keys(runTime!).sort()
@@ -460,7 +465,7 @@ const CASES: Readonly<Record<string, Case>> = {
     return events
   },
   'a signal that cannot be listened to throws, and nothing stays open': async (make) => {
-    const pool = make()
+    const pool = make({})
     let name: unknown
     try {
       await pool.run(1, { signal: {} })

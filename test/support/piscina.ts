@@ -2,7 +2,7 @@
 
 import { Piscina as Ours } from 'corelane/piscina'
 import { Piscina as Theirs } from 'piscina'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { within } from './deadline.ts'
 import { fixture } from './managers.ts'
 
@@ -11,10 +11,14 @@ export type Class = typeof Ours
 
 export const filename = fixture('piscina/tasks.cjs').pathname
 export const opened: Pool[] = []
+/** Of each class the pool of one thread that the cases of a file share. */
+const shared = new Map<Class, Pool>()
 
-afterEach(async () => {
-  for (const pool of opened.splice(0)) await within(pool.destroy(), 'destroy after the test')
-})
+async function destroyAll(pools: Iterable<Pool>): Promise<void> {
+  for (const pool of pools) await within(pool.destroy(), 'destroy after the test')
+}
+afterEach(() => destroyAll(opened.splice(0)))
+afterAll(() => destroyAll(shared.values()))
 
 export const error = (reason: unknown): unknown => {
   if (!(reason instanceof Error)) return reason
@@ -39,11 +43,17 @@ export function release(flag: Int32Array): void {
   Atomics.notify(flag, 0)
 }
 
+/** Without options it gives the shared pool, for cases that leave it as it was. */
 export type Make = (options?: ConstructorParameters<Class>[0]) => Pool
 export type Case = (make: Make, Piscina: Class) => unknown
 
 export function runOn(Piscina: Class, run: Case): Promise<unknown> {
   const make: Make = (options) => {
+    if (options === undefined) {
+      const pool = shared.get(Piscina) ?? new Piscina({ filename, minThreads: 1, maxThreads: 1 })
+      shared.set(Piscina, pool)
+      return pool
+    }
     const pool = new Piscina({ filename, ...options })
     opened.push(pool)
     return pool
