@@ -5,12 +5,24 @@
 // step; past the prefix whoever runs goes on until it sleeps or ends. Every step at which the other
 // thread could have run instead gives a prefix to try later, unless that takes more preemptions
 // than the bound. So no schedule is run twice and none within the bound is left out.
+//
+// The threads take turns by themselves, by the same rule: waking this thread for each turn would
+// cost more than the steps do.
 
 import { Worker } from 'node:worker_threads'
 import { CommonsWord, SLOT_COUNT, Word } from '../../../src/memory/layout.ts'
+import { range } from '../../support/range.ts'
 
 const Status = Object.freeze({ RUNNING: 0, PAUSED: 1, ASLEEP: 2, DROWSY: 3, FINISHED: 4 })
-const Log = Object.freeze({ THREAD: 0, OPERATION: 1, ADDRESS: 2, VALUE: 3, WOKE: 4, WORDS: 5 })
+const Log = Object.freeze({
+  THREAD: 0,
+  OPERATION: 1,
+  ADDRESS: 2,
+  VALUE: 3,
+  WOKE: 4,
+  COST: 5,
+  WORDS: 6,
+})
 
 const OPERATIONS = [
   'load',
@@ -49,8 +61,16 @@ const layout = Object.freeze({
   TEXT_LENGTH: 11,
   ERROR_LENGTH: 12,
   TIME: 13,
-  OUTCOME: 16,
-  LOG: 16 + OUTCOME_WORDS,
+  /** 1 while the threads take turns by themselves. */
+  FREE: 14,
+  /** The cost of letting the other thread make the first step of a turn instead. */
+  COST: 15,
+  /** 1 until this thread goes on. */
+  BUSY: 16,
+  PREFIX_LENGTH: 17,
+  OUTCOME: 18,
+  LOG: 18 + OUTCOME_WORDS,
+  PREFIX: 18 + OUTCOME_WORDS + STEPS_MAX * Log.WORDS,
   /** Byte offsets into the text. */
   COMMAND_TEXT: 0,
   ERROR_TEXT: 2048,
@@ -112,7 +132,7 @@ export class Explorer {
    * @param commonsBytes - Bytes of the commons.
    */
   constructor(regionBytes: number, commonsBytes: number) {
-    const control = new SharedArrayBuffer((layout.LOG + STEPS_MAX * Log.WORDS) * 4)
+    const control = new SharedArrayBuffer((layout.PREFIX + STEPS_MAX) * 4)
     const text = new SharedArrayBuffer(8192)
     this.#words = new Int32Array(control)
     this.#text = Buffer.from(text)
@@ -198,61 +218,32 @@ export class Explorer {
   }
 
   #run(scenario: Scenario, prefix: readonly number[]): Run {
+    const words = this.#words
     this.#reset(scenario)
+    words.set(prefix, layout.PREFIX)
+    words[layout.PREFIX_LENGTH] = prefix.length
     this.#grant(0, 1)
+    words[layout.FREE] = 1
     this.#grant(1, 1)
-    const threads: number[] = []
-    const costs: number[] = []
-    let current: number | undefined
-    while (this.#words[layout.ERROR_LENGTH] === 0) {
-      // Between two turns of its event loop a thread may be made to wait at no cost.
-      const isBetween =
-        current === undefined || this.#words[layout.STATUS + current] !== Status.PAUSED
-      const wanted = prefix[threads.length]
-      let next = wanted ?? (isBetween ? 1 - current! : current!)
-      if (!this.#canRun(next)) next = 1 - next
-      if (!this.#canRun(next)) break
-      let count = 1
-      if (wanted === undefined) count = STEPS_MAX
-      else while (prefix[threads.length + count] === next) count++
-      const cost = this.#canRun(1 - next) ? Number(!isBetween) : -1
-      this.#grant(next, count)
-      this.#note(next, threads, costs, cost)
-      current = next
-    }
+    words[layout.FREE] = 0
+    const steps = range(Math.min(words[layout.STEPS]!, STEPS_MAX))
+    const logs = steps.map((at) => layout.LOG + at * Log.WORDS)
+    const threads = logs.map((log) => words[log + Log.THREAD]!)
+    const costs = logs.map((log) => words[log + Log.COST]!)
     const violation = this.#judge(scenario)
     if (violation === undefined) return { threads, costs, violation }
     return { threads, costs, violation: `${violation}\n${this.#describe(scenario)}` }
   }
 
-  /** Takes over the steps that were just made. */
-  #note(thread: number, threads: number[], costs: number[], firstCost: number): void {
-    const words = this.#words
-    let isOtherReady = firstCost !== -1
-    let cost = firstCost
-    for (let at = threads.length; at < words[layout.STEPS]!; at++) {
-      threads.push(thread)
-      costs.push(isOtherReady ? cost : -1)
-      cost = 1
-      if (words[layout.LOG + at * Log.WORDS + Log.WOKE] === 1) isOtherReady = true
-    }
-  }
-
-  #canRun(thread: number): boolean {
-    const status = this.#words[layout.STATUS + thread]
-    if (status === Status.ASLEEP) return this.#words[layout.WOKEN + thread] === 1
-    return status === Status.PAUSED || status === Status.DROWSY
-  }
-
-  /** Lets a thread make steps, and waits until it has, or sleeps, or ends. */
+  /** Lets a thread make steps, and waits until it has, or sleeps, or ends; or all do, if free. */
   #grant(thread: number, steps: number): void {
     const words = this.#words
-    const status = layout.STATUS + thread
-    Atomics.store(words, status, Status.RUNNING)
+    words[layout.BUSY] = 1
+    words[layout.STATUS + thread] = Status.RUNNING
     Atomics.store(words, layout.GRANT + thread, steps)
     Atomics.notify(words, layout.GRANT + thread)
-    while (Atomics.load(words, status) === Status.RUNNING) {
-      if (Atomics.wait(words, status, Status.RUNNING, ANSWER_MS) === 'timed-out') {
+    while (Atomics.load(words, layout.BUSY) === 1) {
+      if (Atomics.wait(words, layout.BUSY, 1, ANSWER_MS) === 'timed-out') {
         throw new Error(`thread ${thread} does not answer\n${this.#describe(undefined)}`)
       }
     }
