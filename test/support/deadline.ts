@@ -63,8 +63,9 @@ export async function refused(promise: PromiseLike<unknown>, code: string): Prom
   return error
 }
 
-/** Keeps this thread busy, so that its event loop does not turn. */
+/** Blocks this thread, so that its event loop does not turn. */
 export function block(ms: number): void {
   const end = performance.now() + ms
-  while (performance.now() < end);
+  const words = new Int32Array(new SharedArrayBuffer(4))
+  for (let left = ms; left > 0; left = end - performance.now()) Atomics.wait(words, 0, 0, left)
 }
