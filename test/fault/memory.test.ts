@@ -60,7 +60,8 @@ test('300,000 commands leave nothing on the heap of the main thread or of a part
 async function cycle(): Promise<void> {
   const manager = QueueManager.create({
     handlers: fixture('values.js'),
-    partitions: { count: 2 },
+    partitions: 1,
+    ringBytes: 2 ** 22,
   })
   await within(manager.start(), 'start')
   await within(manager.run('echo', 1), 'echo')
@@ -72,10 +73,10 @@ test('one collection frees them: nothing waits until comlink lets its proxies go
   await new Promise((resolve) => setTimeout(resolve, 200))
   for (let i = 0; i < 2; i++) collectGarbage()
   const before = process.memoryUsage().arrayBuffers
-  for (let i = 0; i < 15; i++) await cycle()
+  for (let i = 0; i < 6; i++) await cycle()
   await new Promise((resolve) => setTimeout(resolve, 200))
   collectGarbage()
-  // Another thread of V8's frees them afterwards.
+  // Each had 8 MiB of rings. Another thread of V8's frees them afterwards.
   await until(() => process.memoryUsage().arrayBuffers - before < 10 * MIB, 'less memory')
 })
 
@@ -99,7 +100,7 @@ test('the memory of threads that died goes with them', async () => {
     )
   await die()
   const before = await settle()
-  for (let i = 0; i < 15; i++) await die()
+  for (let i = 0; i < 8; i++) await die()
   // Each has 8 MiB of rings.
   expect((await settle()) - before).toBeLessThan(30 * MIB)
 })

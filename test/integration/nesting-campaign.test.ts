@@ -2,10 +2,10 @@
 // rings, while callers abort and broadcasts run. Goal: every tree settles within a bound, whatever
 // its handlers wait for; a node either runs, is refused, or is aborted with its tree. Seeded.
 
-import { PartitionConfig, RateLimitConfig } from 'corelane'
+import { PartitionConfig, type QueueManager, RateLimitConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { randomFrom } from '../../build/base/random.js'
-import { within } from '../support/deadline.ts'
+import { until, within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
 import { range } from '../support/range.ts'
 
@@ -84,58 +84,57 @@ const strategies = [
 ] as const
 const shared = { lanes: LANES, defaultLane: 'free' } as const
 
+/** Waits for all trees. */
+async function growTrees(manager: QueueManager, forest: Forest): Promise<void> {
+  let ran = 0
+  for (const batch of [1, 4, TREES - 5]) {
+    const runs = range(batch).map(async () => {
+      const tree = forest.tree(4)
+      const { lane, options } = forest.place()
+      const sum = (await manager.submit(lane, 'tree', tree, options)) as Sum
+      expect(sum.ran + sum.refused).toBeLessThanOrEqual(sizeOf(tree))
+      ran += sum.ran
+    })
+    await within(Promise.all(runs), `${batch} trees`, 10_000)
+  }
+  expect(ran).toBeGreaterThanOrEqual(TREES)
+  const isIdle = ({ queued, running } = manager.stats()) => queued + running === 0
+  await until(isIdle, 'the end of what nobody waited for')
+}
+
+/** Aborts some trees while they run or wait, and broadcasts; one that was aborted is settled. */
+async function abortTrees(manager: QueueManager, seed: number, hasKeys: boolean): Promise<void> {
+  const forest = new Forest(seed, hasKeys)
+  const chance = randomFrom(seed)
+  const broadcasts: Promise<unknown>[] = []
+  const runs = range(TREES * 2).map(async (index) => {
+    const tree = forest.tree(3)
+    const { lane, options } = forest.place()
+    const controller = new AbortController()
+    const isAborted = chance() < 0.4
+    if (isAborted) setTimeout(() => controller.abort(), chance() * 20)
+    if (index % 10 === 0) broadcasts.push(manager.broadcast('echo', index))
+    const run = manager.submit(lane, 'tree', tree, { ...options, signal: controller.signal })
+    await run.catch((error) => {
+      if (!isAborted || error.code !== 'CORELANE_ABORTED') throw error
+    })
+  })
+  await within(Promise.all([...runs, ...broadcasts]), 'trees and broadcasts', 10_000)
+  await within(manager.drain(), 'drain')
+  const { queued, running } = manager.stats()
+  expect([queued, running]).toEqual([0, 0])
+}
+
 const cases = strategies.flatMap(([name, partitions, hasKeys]) =>
   [1, 2, 5].map((concurrency) => ({ name, partitions, hasKeys, concurrency })),
 )
 
 test.each(cases)(
-  `every tree settles under $name with $concurrency at a time (seed ${SEED})`,
+  `every tree settles under $name with $concurrency at a time, also beside aborts (seed ${SEED})`,
   async ({ name, partitions, hasKeys, concurrency }) => {
     const each = { concurrencyPerPartition: concurrency }
-    const forest = new Forest(SEED + name.length * 31 + concurrency, hasKeys)
-    const manager = await open('nesting.js', { ...shared, partitions, ...each })
-    let ran = 0
-    for (const batch of [1, 4, TREES - 5]) {
-      const runs = range(batch).map(async () => {
-        const tree = forest.tree(4)
-        const { lane, options } = forest.place()
-        const sum = (await manager.submit(lane, 'tree', tree, options)) as Sum
-        expect(sum.ran + sum.refused).toBeLessThanOrEqual(sizeOf(tree))
-        ran += sum.ran
-      })
-      await within(Promise.all(runs), `${batch} trees`, 10_000)
-    }
-    expect(ran).toBeGreaterThanOrEqual(TREES)
-    // Also what nobody waited for.
-    await within(manager.drain(), 'drain')
-  },
-)
-
-/** Aborts some trees while they run or wait; a tree that was aborted counts as settled. */
-test.each(cases)(
-  `aborts and broadcasts hold up no tree under $name with $concurrency at a time (seed ${SEED})`,
-  async ({ name, partitions, hasKeys, concurrency }) => {
-    const each = { concurrencyPerPartition: concurrency }
-    const seed = SEED + name.length * 37 + concurrency
-    const forest = new Forest(seed, hasKeys)
-    const chance = randomFrom(seed)
     const manager = await open('nesting.js', { ...shared, partitions, ...each, ringBytes: 16_384 })
-    const broadcasts: Promise<unknown>[] = []
-    const runs = range(TREES * 2).map(async (index) => {
-      const tree = forest.tree(3)
-      const { lane, options } = forest.place()
-      const controller = new AbortController()
-      const isAborted = chance() < 0.4
-      if (isAborted) setTimeout(() => controller.abort(), chance() * 20)
-      if (index % 10 === 0) broadcasts.push(manager.broadcast('echo', index))
-      const run = manager.submit(lane, 'tree', tree, { ...options, signal: controller.signal })
-      await run.catch((error) => {
-        if (!isAborted || error.code !== 'CORELANE_ABORTED') throw error
-      })
-    })
-    await within(Promise.all([...runs, ...broadcasts]), 'trees and broadcasts', 10_000)
-    await within(manager.drain(), 'drain')
-    const { queued, running } = manager.stats()
-    expect([queued, running]).toEqual([0, 0])
+    await growTrees(manager, new Forest(SEED + name.length * 31 + concurrency, hasKeys))
+    await abortTrees(manager, SEED + name.length * 37 + concurrency, hasKeys)
   },
 )

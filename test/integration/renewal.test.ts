@@ -353,7 +353,7 @@ test('handlers that only one module has are refused while partitions change over
 })
 
 test('a second reload comes after the first, and the last one holds', async () => {
-  const manager = await openModule(mortal('old'), { partitions: PartitionConfig.balanced(2) })
+  const manager = await openModule(mortal('old'))
   const reloads = [
     manager.reload(moduleOf(mortal('first', 100))),
     failure(manager.reload(moduleOf("throw new Error('broken')")), 'the broken one'),
