@@ -15,7 +15,7 @@ test.each([
   ['balanced', PartitionConfig.balanced(2)],
   ['hash', PartitionConfig.hash(2)],
 ] as const)('many results through rings of 16 KiB arrive once: %s', async (name, partitions) => {
-  const count = 5_000
+  const count = 2_500
   const { ledger, manager } = await openLedger(count, { partitions, ringBytes: SMALL })
   const seen: number[] = []
   const all = range(count).map(async (index) => {

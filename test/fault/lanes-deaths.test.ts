@@ -15,14 +15,14 @@ import { keyOf } from '../support/strategies.ts'
 const deaths = ['exit', 'throw in a timer']
 
 test('after more deaths in a lane than it has slots its maximum is reached and not passed', async () => {
-  const maximums = [1, 2, 3]
+  const maximums = [1, 3]
   const { floor, manager } = await openFloor({
     partitions: PartitionConfig.balanced(2),
     concurrencyPerPartition: 2,
     lanes: Object.fromEntries(maximums.map((max) => [max, { maxConcurrency: max }])),
   })
   for (const max of maximums) {
-    for (const how of [...deaths, ...deaths]) {
+    for (const how of max === 1 ? deaths : [...deaths, ...deaths]) {
       const lost = await failure(manager.submit(String(max), 'die', how), `a death by ${how}`)
       expect(lost).toMatchObject({ code: 'CORELANE_PARTITION_LOST', started: true })
     }
@@ -48,9 +48,9 @@ test('a partition that waits for a slot gets that of a dead one', async () => {
     concurrencyPerPartition: 2,
   })
   const keys = [keyOf(0, 2), keyOf(1, 2)]
-  for (let round = 0; round < 8; round++) {
+  for (let round = 0; round < 4; round++) {
     // Both partitions die in both ways.
-    const how = deaths[round >> 2]!
+    const how = deaths[round >> 1]!
     const lost = failure(
       manager.submit('limited', 'die', how, { key: keys[round % 2]! }),
       'the deadly command',
@@ -60,7 +60,7 @@ test('a partition that waits for a slot gets that of a dead one', async () => {
     )
     await within(Promise.all([lost, ...waiting]), `round ${round}`)
   }
-  expect(manager.stats().partitions.map(({ incarnations }) => incarnations)).toEqual([5, 5])
+  expect(manager.stats().partitions.map(({ incarnations }) => incarnations)).toEqual([3, 3])
 })
 
 test('a partition that dies while it waits for a slot or was woken for it keeps it from nobody', async () => {
@@ -70,12 +70,12 @@ test('a partition that dies while it waits for a slot or was woken for it keeps 
     concurrencyPerPartition: 2,
   })
   const key = (partition: number) => ({ key: keyOf(partition, 3) })
-  for (let round = 0; round < 12; round++) {
+  for (let round = 0; round < 6; round++) {
     const all: Promise<unknown>[] = [manager.submit('limited', 'rest', 3, key(0))]
     for (const partition of [1, 2]) all.push(manager.submit('limited', 'rest', 0, key(partition)))
     // It ends at about the moment when the slot is handed to it: its command runs on the next
     // thread.
-    const delayMs = round % 6
+    const delayMs = round
     all.push(failure(manager.submit('open', 'die', 'exit', { ...key(1), delayMs }), 'the death'))
     await within(Promise.all(all), `round ${round}`)
   }
@@ -92,7 +92,7 @@ test.each(['token-bucket', 'sliding-window'] as const)(
     })
     const started: number[] = []
     const all = range(8 * limit).map(async (i) => {
-      if (i % 7 === 3) {
+      if (i % 13 === 3) {
         // A dead thread tells no stamp; its token is spent all the same.
         await refused(manager.submit('limited', 'die', deaths[i % 2]), 'CORELANE_PARTITION_LOST')
         return
@@ -120,7 +120,7 @@ test('the partition that waits for the next token dies, and another waits for it
     lanes: { limited: { rateLimit: RateLimitConfig.per(1, 150) }, open: {} },
   })
   const key = (partition: number) => ({ key: keyOf(partition, 2) })
-  for (let round = 0; round < 6; round++) {
+  for (let round = 0; round < 4; round++) {
     const victim = round % 2
     const all: Promise<unknown>[] = [0, 1, 0, 1].map((partition) =>
       manager.submit('limited', 'startedAt', undefined, key(partition)),

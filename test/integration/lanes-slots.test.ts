@@ -42,7 +42,7 @@ test.each(
       await until(() => floor.running === reachable, `${reachable} of ${max} run at once`)
       floor.openGate()
       await within(Promise.all(held), 'the held commands')
-      const short = range(200).map((i) => submit('rest', i % 3, i))
+      const short = range(60).map((i) => submit('rest', i % 3, i))
       await within(Promise.all(short), 'the short commands')
       expect([max, floor.most, floor.running]).toEqual([max, reachable, 0])
     }
