@@ -7,7 +7,7 @@ import { campaign } from '../support/campaigns.ts'
 
 const SEED = 20_241
 const DEATHS = 80
-const COMMANDS = 3_600
+const COMMANDS = 1_800
 const LIMIT_MS = 240_000
 
 test(
