@@ -4,6 +4,7 @@
 import { nowMs } from '../../base/clock.ts'
 import { type ErrorCode, type LaneError, laneError, show } from '../../base/errors.ts'
 import type { NameRegistry, NameState } from '../contract/distributed-queue.ts'
+import { Reported } from '../reported.ts'
 
 /** How long an answer is relied on. One that is bad news may be another any moment. */
 const SERVED_MS = 10_000
@@ -23,7 +24,7 @@ export class NameWatch {
   readonly #registry: NameRegistry | undefined
   readonly #refusal: ErrorCode | undefined
   /** Names without a worker that were reported. */
-  readonly #reported = new Set<string>()
+  readonly #reported = new Reported()
   readonly #report: (unserved: readonly string[]) => void
   readonly #answers = new Map<string, Answer>()
   /** Whether a name is unknown, by these answers. */
@@ -90,11 +91,8 @@ export class NameWatch {
   #reportUnserved(asked: readonly string[]): void {
     const names = asked.filter((name) => {
       const isServed = this.#answers.get(name)!.state === 'served'
-      return !isServed && this.refusalOf(name) === undefined && !this.#reported.has(name)
+      return !isServed && this.refusalOf(name) === undefined && this.#reported.add(name)
     })
-    if (names.length === 0) return
-    if (this.#reported.size > KNOWN_MAX) this.#reported.clear()
-    for (const name of names) this.#reported.add(name)
-    this.#report(names)
+    if (names.length > 0) this.#report(names)
   }
 }

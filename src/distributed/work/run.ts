@@ -13,6 +13,7 @@ import { isSealed } from '../contract/envelope.ts'
 import { Pause } from '../contract/pause.ts'
 import { failedResult, successfulResult } from '../contract/poison.ts'
 import { toPortableError } from '../contract/portable-error.ts'
+import { Reported } from '../reported.ts'
 import { Acknowledger, ProgressReporter, type Starter, StartReporter } from './acks.ts'
 import { isTurnOver, judge, lateError, mayRunOn, termsOf } from './disposition.ts'
 import type { HeldCommand, RunEnd, WorkerCore } from './held.ts'
@@ -45,7 +46,7 @@ export class Runner implements Starter {
   readonly #lanes: ReadonlyMap<string, WorkerLane>
   readonly #unknownLane = new WorkerLane(planLane('unknown', {}), false, undefined)
   /** Types without a handler that were reported to the pool. */
-  readonly #unknownTypes = new Set<string>()
+  readonly #unknownTypes = new Reported()
   /** Those whose turn has come in this moment. */
   #turns: HeldCommand[] = []
   #isStarting = false
@@ -368,8 +369,7 @@ export class Runner implements Starter {
   #handOn(held: HeldCommand, error: unknown): void {
     const { held: all, events } = this.#core
     const { commandType, id } = held.envelope
-    if (!this.#unknownTypes.has(commandType)) {
-      this.#unknownTypes.add(commandType)
+    if (this.#unknownTypes.add(commandType)) {
       events.incident({ what: 'handler-unknown', error, commandIds: [id] })
     }
     const ageMs = nowMs() - held.delivery.acceptedAtMs
