@@ -21,29 +21,23 @@ export interface QueueContractOptions {
   readonly settings?: Partial<Omit<ContractSettings, 'queue' | 'workerId'>> | undefined
 }
 
-/** What an engine may need for a case, and whether it has it. */
+/** What an engine may need for a case besides its capabilities, and whether it has it. */
 const NEEDS = {
   /** Delivers at least once, by leases that expire. */
   leases: ({ capabilities }) => capabilities.delivery === 'at-least-once',
-  lanePriority: ({ capabilities }) => capabilities.lanePriority,
-  commandPriority: ({ capabilities }) => capabilities.commandPriority,
-  boost: ({ capabilities }) => capabilities.boost !== 'none',
+  boosts: ({ capabilities }) => capabilities.boost !== 'none',
   commandBoost: ({ capabilities }) => capabilities.boost === 'command',
-  delay: ({ capabilities }) => capabilities.delay,
-  results: ({ capabilities }) => capabilities.results,
-  lanes: ({ capabilities }) => capabilities.lanes,
-  commands: ({ capabilities }) => capabilities.commands,
-  ages: ({ capabilities }) => capabilities.ages,
-  keyOrder: ({ capabilities }) => capabilities.keyOrder,
-  ownership: ({ capabilities }) => capabilities.ownership,
   rates: ({ capabilities }) => capabilities.globalRate.length > 0,
-  slots: ({ capabilities }) => capabilities.globalConcurrency,
-  groups: ({ capabilities }) => capabilities.groups,
   clones: ({ carriesClones }) => carriesClones === true,
   maxBytes: ({ maxBytes }) => maxBytes !== undefined,
 } satisfies Readonly<Record<string, (engine: QueueContractOptions) => boolean>>
 
-export type ContractNeed = keyof typeof NEEDS
+/** Capabilities that an engine has or has not. */
+type Capability = {
+  [K in keyof QueueCapabilities]: QueueCapabilities[K] extends boolean ? K : never
+}[keyof QueueCapabilities]
+
+export type ContractNeed = keyof typeof NEEDS | Capability
 
 /** Plays a sentence. For each parameter after the stage it is given a queue: of w1, of w2 … */
 type Play = (stage: ContractStage, ...queues: LeasedQueue[]) => Promise<void>
@@ -81,5 +75,9 @@ export class ContractCases {
 
 /** What a case needs that an engine does not have. */
 export function lacks(engine: QueueContractOptions, { needs }: CaseOfContract): ContractNeed[] {
-  return needs.filter((need) => !NEEDS[need](engine))
+  return needs.filter((need) =>
+    need in NEEDS
+      ? !NEEDS[need as keyof typeof NEEDS](engine)
+      : !engine.capabilities[need as Capability],
+  )
 }

@@ -216,6 +216,8 @@ LEASE_CASES.where({ needs: ['leases'] })({
     assert.deepEqual(given.map(({ envelope }) => envelope.partitionId).toSorted(), [1, 1, 2, 2])
   },
   async 'bad requests are refused'(stage, queue) {
+    // Nor need partitions be claimed that are not owned.
+    assert.equal(queue.ownership, undefined)
     await refused('max 0', queue.lease(stage.request({ max: 0 })))
     await refused('max 4,097', queue.lease(stage.request({ max: 4097 })))
     await refused('partition 4', queue.lease(stage.request({ partitions: [4] })))
@@ -228,11 +230,6 @@ LEASE_CASES.where({ needs: ['leases'] })({
     const envelope = stage.envelope({ partitionId: 3 })
     await stage.fill(two, [envelope])
     assert.deepEqual(idsOf(await given), [envelope.id])
-  },
-  async 'where partitions are not owned, a worker need not claim one'(stage, queue) {
-    assert.equal(queue.ownership, undefined)
-    await stage.giveAll(queue, stage.envelopes(1, { partitionId: 3 }))
-    await refused('partition 9', queue.lease(stage.request({ partitions: [9] })))
   },
 })
 
@@ -290,7 +287,7 @@ LEASE_CASES.where({ needs: ['commandPriority'] })({
   },
 })
 
-LEASE_CASES.where({ needs: ['boost'] })({
+LEASE_CASES.where({ needs: ['boosts'] })({
   async 'a lane whose head has waited becomes more urgent'(stage, queue) {
     await stage.fill(queue, stage.envelopes(1, { laneId: 'slow' }))
     await pause(150)

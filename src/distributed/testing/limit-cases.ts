@@ -12,7 +12,7 @@ import { ContractCases } from './contract-case.ts'
 import { complete, deadLetter, finish, holds, refused } from './contract-moves.ts'
 import { type ContractStage, demand, idsOf, pause, referenceTo } from './contract-stage.ts'
 
-const SLOTS = { needs: ['slots'] } as const
+const SLOTS = { needs: ['globalConcurrency'] } as const
 
 /** What an engine's clock and this process's may differ by in the span of a case. */
 const CLOCK_SLACK_MS = 2

@@ -51,7 +51,6 @@ async function play(one: CaseOfContract, options: QueueContractOptions): Promise
  * Register each case with your runner: `for (const { name, run } of queueContract(…)) test(name,
  * run)`. A case takes up to 2 s, and fails within 30.
  *
- * @param options - The engine.
  * @returns The cases, in the order of the contract. They may run in any order and side by side.
  */
 export function queueContract(options: QueueContractOptions): ContractCase[] {
@@ -61,11 +60,7 @@ export function queueContract(options: QueueContractOptions): ContractCase[] {
   }))
 }
 
-/**
- * The sentences that {@link queueContract} leaves out since the engine does not claim them.
- *
- * @param options - The engine, as for the suite.
- */
+/** The sentences that {@link queueContract} leaves out since the engine does not claim them. */
 export function leftOutOfContract(options: QueueContractOptions): LeftOutCase[] {
   return CASES.map((one) => ({ name: one.name, needs: lacks(options, one) })).filter(
     ({ needs }) => needs.length > 0,
