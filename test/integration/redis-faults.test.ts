@@ -238,6 +238,22 @@ describeWithRedis('the engine on Redis, in trouble', () => {
     await own.stop()
   })
 
+  test('a Redis that is flushed while it is connected is noticed by workers', async () => {
+    const incidents: string[] = []
+    const worker = await start({ onIncident: ({ kind }) => incidents.push(kind) })
+    const standing = { host: 'h', pid: 1, startedAt: 0, partitions: 1, lanes: [] }
+    const announce = () =>
+      worker.workers.announce({ ...standing, state: 'running', held: 0, running: 0 })
+    await announce()
+    expect(incidents).toEqual([])
+    await queues.admin.flushAll()
+    await announce()
+    await announce()
+    expect(incidents).toEqual(['data-lost'])
+    // It is again what it was.
+    await refused(start({ partitions: PartitionConfig.hash(3) }), 'CORELANE_QUEUE_MISMATCH')
+  })
+
   test('a partition never has two owners, while workers come and go', async () => {
     const partitions = PartitionConfig.hash(4)
     const settings = { partitions, leaseMs: 400 }

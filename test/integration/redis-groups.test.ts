@@ -217,6 +217,7 @@ const CALLS = {
   xdel: 4,
   xlen: 16,
   xpending: 212,
-  xreadgroup: 4,
+  // 50 commands, up to 16 at a time.
+  xreadgroup: 16,
   zcard: 4,
 }

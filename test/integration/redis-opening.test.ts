@@ -47,6 +47,15 @@ describeWithRedis('the engine on Redis, opened', () => {
     })
   })
 
+  test('a client of a node-redis that is too old is refused', async () => {
+    const client = newClient(queues.redis.url)
+    // It knows no such option, and answers with texts.
+    const duplicate = (options: object) => client.duplicate({ ...options, commandOptions: {} })
+    const error = await failure(start({ client: { duplicate } }), 'open')
+    expect(error).toMatchObject({ code: 'CORELANE_QUEUE_REFUSED' })
+    expect(error).toMatchObject({ message: expect.stringContaining('node-redis before 6.2') })
+  })
+
   test('what is not said about partitions is taken as the queue has it', async () => {
     const [queue, url] = [queues.queue, queues.redis.url]
     await start({ partitions: PartitionConfig.hash(3) })

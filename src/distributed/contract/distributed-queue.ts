@@ -101,8 +101,8 @@ export interface LeaseRequest {
   /** Most commands in all, 1 to 4,096. */
   readonly max: number
   /**
-   * How long to wait for the first command. 0: not at all. An idle worker waits for a minute at a
-   * time, so waiting must cost the broker next to nothing, however many partitions there are.
+   * How long to wait for the first command. 0: not at all. Idle workers wait for a minute at a
+   * time: that must cost the broker next to nothing.
    */
   readonly waitMs: number
   /** Ends the waiting; it then resolves with what there is, which may be nothing. */
@@ -119,9 +119,8 @@ export interface Delivery {
    */
   readonly deliveries: number
   /**
-   * Whether this time counts only once {@link LeasedQueue.start} reported it. A worker that dies
-   * cannot say what it had not started, so that is said before each start; but not for the first
-   * delivery where `maxDeliveries` is 3 or more, since it alone brings no command to its last.
+   * Whether this time counts only once {@link LeasedQueue.start} reported it, as all do but the
+   * first where `maxDeliveries` is 3 or more: that alone brings no command to its last.
    */
   readonly countsAtStart: boolean
   /** Until when it is this worker's, on the monotonic clock of this process, in milliseconds. */
@@ -225,9 +224,6 @@ export interface PartitionOwnership {
   /**
    * Calls a listener when workers came or went, or a partition was given up: a heartbeat may give
    * another answer now. Without this member workers ask twelve times in a lease.
-   *
-   * @param listener - Called without arguments.
-   * @returns Ends it.
    */
   onChange?(listener: () => void): () => void
 }
@@ -256,7 +252,6 @@ export interface GlobalLimits {
    * Takes tokens to start commands of a lane. Unused ones expire; each is charged as if it were
    * used last of all, so the bound of the algorithm holds whenever they are used.
    *
-   * @param laneId - The lane.
    * @param rate - At most `limit` starts in any `windowMs` and as many more as flow in meanwhile.
    * @param count - How many are wanted.
    */
@@ -264,7 +259,6 @@ export interface GlobalLimits {
   /**
    * Takes concurrency slots of a lane over all workers. They expire with the lease unless kept.
    *
-   * @param laneId - The lane.
    * @param max - How many there are.
    * @param holders - Names of those that want one; one that has one keeps it.
    * @returns Those that have one now.
@@ -275,10 +269,6 @@ export interface GlobalLimits {
   /**
    * Calls a listener when this worker, which was refused a slot, may ask again: a slot was given
    * back. A call can be lost, and slots that expire cause none, so ask once a second as well.
-   *
-   * @param laneId - The lane.
-   * @param listener - Called without arguments; asks {@link GlobalLimits.takeSlots}.
-   * @returns Ends it.
    */
   onSlotFree?(laneId: string, listener: () => void): () => void
 }
@@ -328,9 +318,6 @@ export interface LaneRegistry extends NameRegistry {
   /**
    * Calls a listener when a lane was paused, so that a worker gives back what it has not started. A
    * call can be lost: workers read `paused` as well, with the limits.
-   *
-   * @param listener - Called with the lane.
-   * @returns Ends it.
    */
   onPause(listener: (laneId: string) => void): () => void
   /**
@@ -339,7 +326,6 @@ export interface LaneRegistry extends NameRegistry {
    * lease; one that starts later knows it before it takes anything. Running commands go on and
    * count: none starts while as many run as may.
    *
-   * @param laneId - Any.
    * @param concurrency - 1 to 65,536; undefined resets it.
    * @throws (as a rejection) ConfigError `CORELANE_INVALID_OPTION`.
    */
@@ -349,7 +335,6 @@ export interface LaneRegistry extends NameRegistry {
    * workers, as {@link LaneRegistry.setConcurrency} does. Starts before it count where the lane had
    * such a limit.
    *
-   * @param laneId - Any.
    * @param rateLimit - Its `limit` and `windowMs`; undefined resets it.
    * @throws (as a rejection) ConfigError `CORELANE_INVALID_OPTION`; also for another algorithm or
    * scope.
@@ -357,12 +342,7 @@ export interface LaneRegistry extends NameRegistry {
   setRateLimit(laneId: string, rateLimit: RateLimitOptions | undefined): Promise<void>
   /** The limits that are set, by name of their lanes. */
   limits(): Promise<readonly LaneLimits[]>
-  /**
-   * Calls a listener when limits may have changed. A call can be lost.
-   *
-   * @param listener - Called without arguments; asks {@link LaneRegistry.limits}.
-   * @returns Ends it.
-   */
+  /** Calls a listener when limits may have changed. A call can be lost. */
   onLimits(listener: () => void): () => void
 }
 
@@ -420,7 +400,6 @@ export interface QueuedCommands {
    *
    * @param laneId - Which lane. Default: all of them.
    * @param max - Most of each lane, 1 to 1,000. Default 10.
-   * @returns Lane by lane.
    */
   peek(laneId?: string, max?: number): Promise<FoundCommand[]>
   /**
@@ -437,7 +416,6 @@ export interface QueuedCommands {
    * completes it then, which is stale.
    *
    * @param listener - Called with the fences of their deliveries.
-   * @returns Ends it.
    */
   onCancel(listener: (fences: readonly string[]) => void): () => void
   /**
@@ -451,8 +429,6 @@ export interface QueuedCommands {
    * Announces reports of a submitter's commands as they come.
    *
    * @param submitter - As in the envelopes.
-   * @param listener - Called with each.
-   * @returns Ends it.
    */
   onProgress(
     submitter: string,
@@ -510,11 +486,7 @@ export interface LeasedQueue extends DistributedQueue {
    * @returns In their order.
    */
   start(deliveries: readonly Delivery[]): Promise<SettleStatus[]>
-  /**
-   * Keeps deliveries for another lease from now.
-   *
-   * @param deliveries - Those that are to be kept.
-   */
+  /** Keeps deliveries for another lease from now. */
   extend(deliveries: readonly Delivery[]): Promise<LeaseExtension>
   /**
    * Ends commands. The first completion of an id counts, from any worker that has it; a later one
@@ -532,8 +504,6 @@ export interface LeasedQueue extends DistributedQueue {
    * Ends a command that failed for good: its submitter gets the result, and it can be redriven.
    *
    * @param delivery - What it was given out as.
-   * @param reason - A few words.
-   * @param result - A failure.
    */
   deadLetter(delivery: Delivery, reason: string, result: CommandResult): Promise<SettleStatus>
   readonly dead: DeadCommands
@@ -553,8 +523,6 @@ export interface LeasedQueue extends DistributedQueue {
    * {@link LeasedQueue.look} now and then.
    *
    * @param submitter - As in the envelopes.
-   * @param listener - Called with each result.
-   * @returns Ends it.
    */
   announce(
     submitter: string,
@@ -580,11 +548,7 @@ export interface LeasedQueue extends DistributedQueue {
   close(): Promise<void>
 }
 
-/**
- * Whether a queue is an engine or does only the least.
- *
- * @param queue - Any.
- */
+/** Whether a queue is an engine or does only the least. */
 export function isLeased(queue: DistributedQueue): queue is LeasedQueue {
   return typeof (queue as Partial<LeasedQueue>).lease === 'function'
 }

@@ -21,6 +21,9 @@ import type { QueuePartitions } from './queue-partitions.ts'
 /** Most commands of a lane that one look lists. */
 export const PEEK_MAX = 1000
 
+/** Most tokens that are asked for at once, and most slots of a lane. */
+export const SHARED_MAX = 1_000_000
+
 /** Most commands, reports or names of one call of a queue. */
 export const CALL_MAX = 4096
 
@@ -83,13 +86,54 @@ export function degraded(option: string, received: string, allowed: string): Lan
 }
 
 /**
- * Checks where a command is looked for.
+ * Checks how a command is named from outside.
  *
  * @throws ConfigError `CORELANE_INVALID_OPTION`, or `CORELANE_INVALID_ENVELOPE` for its id.
  */
-export function checkReference(command: CommandReference, numPartitions: number): void {
-  checkName('commandId', command.commandId)
+export function checkCommand(command: CommandReference | string, numPartitions: number): void {
+  checkName('commandId', idOf(command))
+  if (typeof command === 'string') return
   checkWhole('partitionId', command.partitionId, 0, numPartitions - 1)
+}
+
+/** As {@link checkCommand}, for those of one call. */
+export function checkCommands(
+  commands: readonly (CommandReference | string)[],
+  numPartitions: number,
+): void {
+  checkWhole('commands', commands.length, 1, CALL_MAX)
+  for (const command of commands) checkCommand(command, numPartitions)
+}
+
+/** Checks how many dead commands are to be listed. */
+export function checkListed(max: number): void {
+  checkWhole('max', max, 1, 10_000)
+}
+
+export function idOf(command: CommandReference | string): string {
+  return typeof command === 'string' ? command : command.commandId
+}
+
+/**
+ * Checks for how many tokens of a lane is asked, and copies its rate.
+ *
+ * @throws ConfigError `CORELANE_INVALID_OPTION`, or `CORELANE_INVALID_ENVELOPE` for the lane.
+ */
+export function checkTokens(laneId: string, rate: SharedRate, count: number): SharedRate {
+  checkName('laneId', laneId)
+  checkWhole('tokens', count, 1, SHARED_MAX)
+  return checkRate(laneId, rate)
+}
+
+/**
+ * Checks who takes slots of a lane, or gives them back.
+ *
+ * @throws ConfigError `CORELANE_INVALID_OPTION`, or `CORELANE_INVALID_ENVELOPE` for the lane.
+ */
+export function checkSlots(laneId: string, holders: readonly string[], max = 1): void {
+  checkName('laneId', laneId)
+  checkWhole(`slots of lane ${laneId}`, max, 1, SHARED_MAX)
+  checkWhole('holders', holders.length, 0, CALL_MAX)
 }
 
 /**

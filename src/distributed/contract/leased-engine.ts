@@ -5,12 +5,38 @@
 import { nowMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
 import type { PartitionStrategy } from '../../model/partition-config.ts'
-import type { Delivery, EnqueueStatus, LeasedQueue, SettleStatus } from './distributed-queue.ts'
+import type {
+  Delivery,
+  EnqueueStatus,
+  LeasedQueue,
+  QueueCapabilities,
+  SettleStatus,
+} from './distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from './envelope.ts'
 import { checkWhole } from './lease-request.ts'
 
 type Fact = 'numPartitions' | 'workerId' | 'strategy' | 'leaseMs' | 'maxDeliveries'
 type Member = 'enqueue' | 'dequeue' | 'complete' | 'enqueueMany' | 'start' | 'completeMany'
+
+/** What an engine can do that does all, but for what it says itself. */
+export function allCapabilities(
+  own: Omit<QueueCapabilities, keyof typeof ALL> & Partial<QueueCapabilities>,
+): QueueCapabilities {
+  return Object.freeze({ ...ALL, ...own })
+}
+
+const ALL = Object.freeze({
+  delivery: 'at-least-once',
+  lanePriority: true,
+  globalRate: Object.freeze(['token-bucket'] as const),
+  globalConcurrency: true,
+  groups: true,
+  delay: true,
+  results: true,
+  ages: true,
+  lanes: true,
+  commands: true,
+} as const)
 
 export abstract class LeasedEngine implements Pick<LeasedQueue, Fact | Member> {
   readonly numPartitions: number

@@ -47,6 +47,7 @@ import {
 } from '../contract/envelope.ts'
 import {
   CALL_MAX,
+  checkCommands,
   checkLeaseRequest,
   checkRelease,
   checkWhole,
@@ -108,8 +109,6 @@ const CAPABILITIES: QueueCapabilities = Object.freeze({
  * members cannot do is refused with `CORELANE_DEGRADED`: keys, delays, shared limits, dead
  * commands, counts.
  *
- * @param queue - The least queue.
- * @param options - All have defaults.
  * @throws ConfigError `CORELANE_INVALID_OPTION`.
  */
 export function liftQueue(queue: DistributedQueue, options?: LiftOptions): LeasedQueue {
@@ -136,18 +135,18 @@ function refuse(option: string, received: unknown, allowed: string): never {
   throw degraded(option, String(received), allowed)
 }
 
-const NO_DEAD: DeadCommands = Object.freeze({
-  list: async () => refuse('dead commands', 'list', 'nothing with them'),
-  redrive: async () => refuse('dead commands', 'redrive', 'nothing with them'),
-  drop: async () => refuse('dead commands', 'drop', 'nothing with them'),
-})
+const noDead = async (): Promise<never> => refuse('dead commands', 'a call', 'nothing with them')
+const NO_DEAD: DeadCommands = Object.freeze({ list: noDead, redrive: noDead, drop: noDead })
+
+function refuseSlots(max: number): never {
+  return refuse('a shared concurrency', max, 'limits of each worker')
+}
 
 const NO_LIMITS: GlobalLimits = Object.freeze({
   takeTokens: async (_lane: string, { limit }: { readonly limit: number }) =>
     refuse('a shared rate limit', limit, 'limits of each worker'),
-  takeSlots: async (_lane: string, max: number) =>
-    refuse('a shared concurrency', max, 'limits of each worker'),
-  releaseSlots: async () => refuse('a shared concurrency', 0, 'limits of each worker'),
+  takeSlots: async (_lane: string, max: number) => refuseSlots(max),
+  releaseSlots: async () => refuseSlots(0),
 })
 
 interface Known {
@@ -275,6 +274,7 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
 
   async look(commands: readonly CommandReference[]): Promise<CommandState[]> {
     this.checkOpen()
+    checkCommands(commands, this.numPartitions)
     return commands.map(({ commandId }) => {
       const known = this.#known.get(commandId)
       if (known === undefined) return { state: 'unknown' }

@@ -3,7 +3,7 @@
 
 import { timers } from '../../base/clock.ts'
 import type { TokenGrant } from '../contract/distributed-queue.ts'
-import { CALL_MAX, checkRate, checkWhole } from '../contract/lease-request.ts'
+import { checkSlots, checkTokens } from '../contract/lease-request.ts'
 import { Listeners } from '../contract/listeners.ts'
 import { type LaneLimits, type SharedRate, tokenMsMax } from '../contract/live-limits.ts'
 
@@ -34,8 +34,7 @@ export class LocalLimits {
    * used, any interval d has at most limit + limit * d / window starts.
    */
   takeTokens(laneId: string, rate: SharedRate, count: number, nowMs: number): TokenGrant {
-    const { limit, windowMs } = checkRate(laneId, rate)
-    checkWhole('tokens', count, 1, Number.MAX_SAFE_INTEGER)
+    const { limit, windowMs } = checkTokens(laneId, rate, count)
     const spacingMs = windowMs / limit
     const toleranceMs = windowMs - spacingMs
     const validMs = tokenMs({ limit, windowMs })
@@ -59,8 +58,7 @@ export class LocalLimits {
     nowMs: number,
     untilMs: number,
   ): string[] {
-    checkWhole(`slots of lane ${laneId}`, max, 1, Number.MAX_SAFE_INTEGER)
-    checkWhole('holders of slots', holders.length, 0, CALL_MAX)
+    checkSlots(laneId, holders, max)
     const slots = this.#slots.get(laneId) ?? new Map<string, number>()
     this.#slots.set(laneId, slots)
     for (const [holder, expiresAtMs] of slots) {
@@ -76,6 +74,7 @@ export class LocalLimits {
   }
 
   releaseSlots(laneId: string, holders: readonly string[]): void {
+    checkSlots(laneId, holders)
     const slots = this.#slots.get(laneId)
     if (slots === undefined) return
     const before = slots.size

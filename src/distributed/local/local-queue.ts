@@ -4,7 +4,6 @@
 
 import { PartitionConfig, type PartitionOptions, takesKeys } from '../../model/partition-config.ts'
 import type { QueueCounts } from '../../model/queue-standing.ts'
-import { RATE_ALGORITHMS } from '../../model/rate-limit.ts'
 import type {
   CommandReference,
   CommandState,
@@ -26,15 +25,19 @@ import type {
 import { type CommandEnvelope, type CommandResult, checkName } from '../contract/envelope.ts'
 import {
   CALL_MAX,
+  checkCommand,
+  checkCommands,
   checkEnvelopes,
   checkLeaseRequest,
+  checkListed,
   checkNames,
   checkRelease,
   checkStanding,
   checkWhole,
+  idOf,
   PEEK_MAX,
 } from '../contract/lease-request.ts'
-import { LeasedEngine } from '../contract/leased-engine.ts'
+import { allCapabilities, LeasedEngine } from '../contract/leased-engine.ts'
 import type { Listeners } from '../contract/listeners.ts'
 import { checkConcurrency, checkLiveRate, type LaneLimits } from '../contract/live-limits.ts'
 import type { LocalBroker } from './local-broker.ts'
@@ -46,24 +49,31 @@ import { LocalService } from './local-service.ts'
 class LocalWorker extends LeasedEngine implements LeasedQueue {
   readonly capabilities: QueueCapabilities
   readonly dead: DeadCommands = {
-    list: async (max = 100) => this.#with((broker) => broker.archive.listDead(max)),
-    redrive: async (commands) =>
-      this.#with((broker, now) => broker.redrive(commands.map(idOf), now)),
-    drop: async (commands) =>
-      this.#with(({ archive }) => commands.filter((one) => archive.drop(idOf(one))).length),
+    list: async (max = 100) => {
+      checkListed(max)
+      return this.#with(({ archive }) => archive.listDead(max))
+    },
+    redrive: async (commands) => {
+      for (const command of commands) checkCommand(command, this.numPartitions)
+      return this.#with((broker, now) => broker.redrive(commands.map(idOf), now))
+    },
+    drop: async (commands) => {
+      for (const command of commands) checkCommand(command, this.numPartitions)
+      return this.#with(({ archive }) => commands.filter((one) => archive.drop(idOf(one))).length)
+    },
   }
   readonly commands: QueuedCommands = {
     find: async (command) => {
-      const id = idOf(command)
-      checkName('commandId', id)
-      return this.#with((broker, now) => broker.find(id, now))
+      checkCommand(command, this.numPartitions)
+      return this.#with((broker, now) => broker.find(idOf(command), now))
     },
     peek: async (laneId, max = 10) => {
       checkWhole('max', max, 1, PEEK_MAX)
+      if (laneId !== undefined) checkName('laneId', laneId)
       return this.#with((broker, now) => broker.peek(laneId, max, now))
     },
     cancel: async (commands) => {
-      checkWhole('commands', commands.length, 1, CALL_MAX)
+      checkCommands(commands, this.numPartitions)
       return this.#with((broker, now) =>
         commands.map((command) => broker.cancel(idOf(command), this.workerId, now)),
       )
@@ -72,6 +82,7 @@ class LocalWorker extends LeasedEngine implements LeasedQueue {
     report: async (reports) => {
       this.checkOpen()
       checkWhole('reports', reports.length, 1, CALL_MAX)
+      for (const { submitter } of reports) checkName('submitter', submitter)
       for (const { commandId, submitter, value } of reports) {
         this.service.progress.call(submitter, commandId, value)
       }
@@ -88,7 +99,10 @@ class LocalWorker extends LeasedEngine implements LeasedQueue {
       ),
     releaseSlots: async (laneId, holders) =>
       this.#with(() => this.service.limits.releaseSlots(laneId, holders)),
-    onSlotFree: (laneId, listener) => this.service.limits.freed.add(laneId, listener),
+    onSlotFree: (laneId, listener) => {
+      checkName('laneId', laneId)
+      return this.service.limits.freed.add(laneId, listener)
+    },
   }
   readonly lanes: LaneRegistry = {
     ...this.#namesIn(() => this.service.lanes),
@@ -144,7 +158,13 @@ class LocalWorker extends LeasedEngine implements LeasedQueue {
   constructor(service: LocalService, workerId: string) {
     super({ ...service.plan, workerId })
     this.service = service
-    this.capabilities = capabilitiesOf(takesKeys(this.strategy))
+    this.capabilities = allCapabilities({
+      keyOrder: takesKeys(this.strategy),
+      ownership: false,
+      commandPriority: true,
+      boost: 'command',
+      durable: false,
+    })
     service.open.add(this)
   }
 
@@ -203,11 +223,12 @@ class LocalWorker extends LeasedEngine implements LeasedQueue {
   }
 
   async look(commands: readonly CommandReference[]): Promise<CommandState[]> {
+    checkCommands(commands, this.numPartitions)
     return this.#with((broker, now) => commands.map(({ commandId }) => broker.look(commandId, now)))
   }
 
   async forget(commands: readonly CommandReference[]): Promise<void> {
-    checkWhole('commands', commands.length, 1, CALL_MAX)
+    checkCommands(commands, this.numPartitions)
     this.#with(({ archive }) => {
       for (const { commandId } of commands) archive.forget(commandId)
     })
@@ -285,30 +306,6 @@ class LocalWorker extends LeasedEngine implements LeasedQueue {
   }
 }
 
-function idOf(command: CommandReference | string): string {
-  return typeof command === 'string' ? command : command.commandId
-}
-
-function capabilitiesOf(keyOrder: boolean): QueueCapabilities {
-  return Object.freeze({
-    delivery: 'at-least-once',
-    keyOrder,
-    ownership: false,
-    lanePriority: true,
-    commandPriority: true,
-    boost: 'command',
-    globalRate: Object.freeze([RATE_ALGORITHMS[0]]),
-    globalConcurrency: true,
-    groups: true,
-    delay: true,
-    results: true,
-    ages: true,
-    lanes: true,
-    commands: true,
-    durable: false,
-  })
-}
-
 /**
  * A distributed queue in the memory of this process: the same promises as on a broker, but for
  * outliving the process. Payloads and results are passed on as they are, not copied: hand them
@@ -327,11 +324,7 @@ export class LocalDistributedQueue extends LocalWorker implements LeasedQueue {
     super(new LocalService(plan), plan.workerId)
   }
 
-  /**
-   * A queue with a partition for each core that this process may use.
-   *
-   * @param options - As for the constructor.
-   */
+  /** A queue with a partition for each core that this process may use. */
   static auto(options?: LocalQueueOptions): LocalDistributedQueue {
     return new LocalDistributedQueue(PartitionConfig.auto(), options)
   }

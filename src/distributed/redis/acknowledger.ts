@@ -3,9 +3,9 @@
 import { nowMs } from '../../base/clock.ts'
 import type { Delivery, ReleaseOptions, SettleStatus } from '../contract/distributed-queue.ts'
 import { type CommandResult, checkName, leavesNothing } from '../contract/envelope.ts'
-import { checkReference, checkRelease } from '../contract/lease-request.ts'
+import { checkCommand, checkRelease } from '../contract/lease-request.ts'
 import type { Call } from './caller.ts'
-import { batches, Numbering, pack, positionsBy, type RedisEngine } from './engine.ts'
+import { batches, Numbering, pack, positionsBy, RedisPart } from './engine.ts'
 import { encodeResult } from './envelope-codec.ts'
 import type { DeliveryName } from './holdings.ts'
 import type { PartitionKeys } from './keys.ts'
@@ -32,16 +32,10 @@ interface Batch {
   readonly words: readonly string[]
 }
 
-export class RedisAcknowledger {
-  readonly #engine: RedisEngine
-
-  constructor(engine: RedisEngine) {
-    this.#engine = engine
-  }
-
+export class RedisAcknowledger extends RedisPart {
   /** Ends commands. */
   async complete(completions: readonly Completion[]): Promise<SettleStatus[]> {
-    const { keys, plan, consumer } = this.#engine
+    const { keys, plan, consumer } = this.engine
     const envelopes = completions.map(({ delivery }) => delivery.envelope)
     const results = completions.map(({ result }, i) =>
       encodeResult(result, envelopes[i]!.submitter !== undefined, plan.maxBytes),
@@ -76,7 +70,7 @@ export class RedisAcknowledger {
   release(deliveries: readonly DeliveryName[], options: ReleaseOptions): Promise<SettleStatus[]> {
     const { reason, delayMs = 0 } = options
     checkRelease(options)
-    const { consumer } = this.#engine
+    const { consumer } = this.engine
     const moves = reason === 'retry' || delayMs > 0
     return this.#settle(deliveries, ({ names, positions, lanes, words }) => {
       const moved = moves ? positions : []
@@ -95,7 +89,7 @@ export class RedisAcknowledger {
     reason: string,
     result: CommandResult,
   ): Promise<SettleStatus> {
-    const { keys, plan, consumer } = this.#engine
+    const { keys, plan, consumer } = this.engine
     const { id, laneId, submitter } = delivery.envelope
     const end = [String(reason).slice(0, 1024), encodeResult(result, true, plan.maxBytes)]
     const channel = submitter === undefined ? '' : keys.results(submitter)
@@ -114,7 +108,7 @@ export class RedisAcknowledger {
 
   /** Keeps deliveries for another lease, or counts those that are about to start. */
   keep(deliveries: readonly Delivery[], mode: 'keep' | 'start'): Promise<SettleStatus[]> {
-    const { plan, consumer } = this.#engine
+    const { plan, consumer } = this.engine
     const own = [consumer, plan.workerId, mode === 'keep' ? plan.leaseMs : '']
     return this.#settle(
       deliveries,
@@ -134,12 +128,12 @@ export class RedisAcknowledger {
     mode: 'end' | 'keep' | 'start' = 'end',
     bytesAt: (position: number) => number = () => 0,
   ): Promise<SettleStatus[]> {
-    const { keys, plan, caller, holdings } = this.#engine
+    const { keys, plan, caller, holdings } = this.engine
     caller.checkOpen()
     const statuses = new Array<SettleStatus>(deliveries.length).fill('stale')
     const fences = deliveries.map((delivery) => {
       const { id: commandId, partitionId, laneId } = delivery.envelope
-      checkReference({ commandId, partitionId }, plan.numPartitions)
+      checkCommand({ commandId, partitionId }, plan.numPartitions)
       checkName('laneId', laneId)
       return holdings.partsOf(delivery)
     })

@@ -10,10 +10,23 @@ import type {
   QueuedCommands,
 } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, checkName, leavesNothing } from '../contract/envelope.ts'
-import { CALL_MAX, checkReference, checkWhole, PEEK_MAX } from '../contract/lease-request.ts'
+import {
+  CALL_MAX,
+  checkCommand,
+  checkCommands,
+  checkWhole,
+  PEEK_MAX,
+} from '../contract/lease-request.ts'
 import { cancelledResult } from '../contract/poison.ts'
 import { type Reply, textOf } from './caller.ts'
-import { pack, positionsBy, type RedisEngine, referencesTo } from './engine.ts'
+import {
+  inBatches,
+  pack,
+  positionsBy,
+  type RedisEngine,
+  RedisPart,
+  referencesTo,
+} from './engine.ts'
 import { decodeEnvelope, decodeProgress, encodeProgress, encodeResult } from './envelope-codec.ts'
 import { userLane } from './keys.ts'
 import type { Registry } from './registry.ts'
@@ -40,15 +53,14 @@ interface Place {
   readonly entry: Buffer | undefined
 }
 
-export class RedisCommands implements QueuedCommands {
-  readonly #engine: RedisEngine
+export class RedisCommands extends RedisPart implements QueuedCommands {
   readonly #registry: Registry
   readonly #subscriptions: Subscriptions
   readonly #strays = new Set<string>()
 
   constructor(engine: RedisEngine, registry: Registry, subscriptions: Subscriptions) {
+    super(engine)
     this.#subscriptions = subscriptions
-    this.#engine = engine
     this.#registry = registry
     engine.wakes.add('x', ({ partition, lane, entry }) => {
       if (engine.holdings.has(partition, lane, entry)) return
@@ -59,7 +71,7 @@ export class RedisCommands implements QueuedCommands {
   }
 
   async find(command: CommandReference | string): Promise<FoundCommand | undefined> {
-    const reference = await this.#resolve(command)
+    const [reference] = await this.#resolve([command])
     if (reference === undefined) return undefined
     const place = await this.#placeOf(reference)
     return place?.found ?? this.#registry.ended(reference)
@@ -68,7 +80,7 @@ export class RedisCommands implements QueuedCommands {
   async peek(laneId?: string, max = 10): Promise<FoundCommand[]> {
     checkWhole('max', max, 1, PEEK_MAX)
     if (laneId !== undefined) checkName('laneId', laneId)
-    const { keys, caller } = this.#engine
+    const { keys, caller } = this.engine
     const listed = new Map<string, { readonly atMs: number; readonly found: FoundCommand }[]>()
     const all = await this.#registry.allLanes()
     await Promise.all(
@@ -104,22 +116,24 @@ export class RedisCommands implements QueuedCommands {
   }
 
   async cancel(commands: readonly (CommandReference | string)[]): Promise<CancelStatus[]> {
-    checkWhole('commands', commands.length, 1, CALL_MAX)
-    return Promise.all(commands.map((command) => this.#cancel(command)))
+    checkCommands(commands, this.engine.plan.numPartitions)
+    return inBatches(commands, async (some) =>
+      Promise.all((await this.#resolve(some)).map((reference) => this.#cancel(reference))),
+    )
   }
 
   onCancel(listener: (fences: readonly string[]) => void): () => void {
-    this.#engine.receive()
-    return this.#engine.wakes.add('x', ({ partition, lane, entry }) => {
-      const fence = this.#engine.holdings.fenceOf(partition, lane, entry)
+    this.engine.receive()
+    return this.engine.wakes.add('x', ({ partition, lane, entry }) => {
+      const fence = this.engine.holdings.fenceOf(partition, lane, entry)
       if (fence !== undefined) listener([fence])
     })
   }
 
   async report(reports: readonly ProgressReport[]): Promise<void> {
     checkWhole('reports', reports.length, 1, CALL_MAX)
-    const { keys, caller, plan } = this.#engine
     for (const { submitter } of reports) checkName('submitter', submitter)
+    const { keys, caller, plan } = this.engine
     const publish = async (submitter: string, positions: readonly number[]): Promise<void> => {
       const parts = positions.flatMap((at) => {
         const { commandId, value } = reports[at]!
@@ -131,12 +145,12 @@ export class RedisCommands implements QueuedCommands {
     await Promise.all(Array.from(bySubmitter, (each) => publish(...each)))
   }
 
-  onProgress(
+  async onProgress(
     submitter: string,
     listener: (commandId: string, value: unknown) => void,
   ): Promise<() => Promise<void>> {
     checkName('submitter', submitter)
-    const { keys, plan } = this.#engine
+    const { keys, plan } = this.engine
     return this.#subscriptions.add(keys.progress(submitter), (bytes) => {
       for (const [id, value] of framesOf(bytes, (frame) => decodeProgress(frame, plan.maxBytes))) {
         callListener((given: unknown) => listener(id, given), value)
@@ -149,10 +163,9 @@ export class RedisCommands implements QueuedCommands {
     return this.#strays.size > 0 && this.#strays.delete(`${partition}/${lane}/${entry}`)
   }
 
-  async #cancel(command: CommandReference | string): Promise<CancelStatus> {
-    const reference = await this.#resolve(command)
+  async #cancel(reference: CommandReference | undefined): Promise<CancelStatus> {
     if (reference === undefined) return 'unknown'
-    const { keys, caller, plan } = this.#engine
+    const { keys, caller, plan } = this.engine
     const { commandId: id, partitionId } = reference
     const names = keys.partition(partitionId)
     for (let round = 1; ; round++) {
@@ -181,7 +194,7 @@ export class RedisCommands implements QueuedCommands {
 
   /** Where a command is; undefined if it has ended, or is not known. */
   async #placeOf({ commandId, partitionId }: CommandReference): Promise<Place | undefined> {
-    const { keys, caller } = this.#engine
+    const { keys, caller } = this.engine
     const names = keys.partition(partitionId)
     const lanes = await this.#registry.lanesOf(partitionId)
     const all = [names.command(commandId), ...names.pairs(lanes), ...names.groups(...lanes)]
@@ -220,7 +233,7 @@ export class RedisCommands implements QueuedCommands {
     value: Buffer,
     counter: number,
   ): Place['found'] {
-    const { maxBytes } = this.#engine.plan
+    const { maxBytes } = this.engine.plan
     try {
       const { envelope, spent, sinceMs } = decodeEnvelope(value, lane, partition, maxBytes)
       return {
@@ -238,16 +251,21 @@ export class RedisCommands implements QueuedCommands {
     }
   }
 
-  /** In which partition a command is. */
-  async #resolve(command: CommandReference | string): Promise<CommandReference | undefined> {
-    const { numPartitions } = this.#engine.plan
-    if (typeof command !== 'string') {
-      checkReference(command, numPartitions)
-      return command
-    }
-    checkName('commandId', command)
-    const all = referencesTo(command, numPartitions)
+  /** In which partitions commands are. */
+  async #resolve(
+    commands: readonly (CommandReference | string)[],
+  ): Promise<(CommandReference | undefined)[]> {
+    const { numPartitions } = this.engine.plan
+    for (const command of commands) checkCommand(command, numPartitions)
+    const all = commands.flatMap((command) =>
+      typeof command === 'string' ? referencesTo(command, numPartitions) : [],
+    )
     const states = await this.#registry.look(all)
-    return all.find((_, i) => states[i]!.state !== 'unknown')
+    const known = new Map<string, CommandReference>()
+    // From the last, so that the first partition that knows one counts.
+    for (let i = all.length; i-- > 0; ) {
+      if (states[i]!.state !== 'unknown') known.set(all[i]!.commandId, all[i]!)
+    }
+    return commands.map((command) => (typeof command === 'string' ? known.get(command) : command))
   }
 }

@@ -2,30 +2,21 @@
 
 import type { CommandReference, DeadCommand, DeadCommands } from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
-import { checkReference, checkWhole } from '../contract/lease-request.ts'
-import { type RedisEngine, referencesTo } from './engine.ts'
+import { checkCommand, checkListed } from '../contract/lease-request.ts'
+import { inBatches, type RedisEngine, RedisPart, readAll, referencesTo } from './engine.ts'
 import { decodeEnvelope, decodeResult } from './envelope-codec.ts'
 import { laneOf } from './keys.ts'
 import { REDRIVE } from './scripts/redrive.ts'
-import { SCRIPT_MAX } from './scripts/script.ts'
 import { unreadEnvelope } from './undecodable.ts'
 
-const LIST_MAX = 10_000
-
-export class RedisDeadLetters implements DeadCommands {
-  readonly #engine: RedisEngine
-
-  constructor(engine: RedisEngine) {
-    this.#engine = engine
-  }
-
+export class RedisDeadLetters extends RedisPart implements DeadCommands {
   async list(max = 100): Promise<DeadCommand[]> {
-    checkWhole('max', max, 1, LIST_MAX)
-    const { keys, caller } = this.#engine
+    checkListed(max)
+    const { keys, caller } = this.engine
     const lists = await Promise.all(
       keys.partitions.map(async ({ deadOrder }, partition) => {
         const ids = (await caller.send(['ZRANGE', deadOrder, '0', String(max - 1)])) as Buffer[]
-        return lettersOf(this.#engine, partition, ids)
+        return lettersOf(this.engine, partition, ids)
       }),
     )
     return lists
@@ -40,7 +31,7 @@ export class RedisDeadLetters implements DeadCommands {
   }
 
   async drop(commands: readonly (CommandReference | string)[]): Promise<number> {
-    const { keys, caller } = this.#engine
+    const { keys, caller } = this.engine
     return this.#each(commands, ({ commandId, partitionId }) => {
       const { dead, deadOrder, deadLanes } = keys.partition(partitionId)
       return caller.run<number>(REDRIVE, [dead, deadOrder, deadLanes], [commandId])
@@ -51,26 +42,21 @@ export class RedisDeadLetters implements DeadCommands {
     commands: readonly (CommandReference | string)[],
     act: (reference: CommandReference) => Promise<number>,
   ): Promise<number> {
-    const { numPartitions } = this.#engine.plan
+    const { numPartitions } = this.engine.plan
     const references = commands.flatMap((command) =>
       typeof command === 'string' ? referencesTo(command, numPartitions) : [command],
     )
-    for (const reference of references) checkReference(reference, numPartitions)
-    let sum = 0
-    // Not all at once: the calls of this worker, such as those that keep its leases, would wait.
-    for (let from = 0; from < references.length; from += SCRIPT_MAX) {
-      const counts = await Promise.all(references.slice(from, from + SCRIPT_MAX).map(act))
-      for (const count of counts) sum += count
-    }
-    return sum
+    for (const reference of references) checkCommand(reference, numPartitions)
+    const counts = await inBatches(references, (some) => Promise.all(some.map(act)))
+    return counts.reduce((sum, count) => sum + count, 0)
   }
 
   async #redriveOne({ commandId, partitionId }: CommandReference): Promise<number> {
-    const { keys, caller } = this.#engine
+    const { keys, caller } = this.engine
     const names = keys.partition(partitionId)
     for (;;) {
       // The lane names the stream, which the script needs as a key.
-      const [letter] = await lettersOf(this.#engine, partitionId, [commandId])
+      const [letter] = await lettersOf(this.engine, partitionId, [commandId])
       if (letter === undefined) return 0
       // What cannot be read lies among those without a group.
       const { laneId, group } = letter.envelope
@@ -93,8 +79,7 @@ export async function lettersOf(
   ids: readonly (string | Buffer)[],
 ): Promise<(DeadCommand | undefined)[]> {
   if (ids.length === 0) return []
-  const words = ['HMGET', keys.partition(partition).dead, ...ids]
-  const records = (await caller.send(words)) as (Buffer | null)[]
+  const records = await readAll(caller, [keys.partition(partition).dead], ids)
   return records.map((record, i) =>
     record === null ? undefined : letterOf(record, String(ids[i]), partition, plan.maxBytes),
   )

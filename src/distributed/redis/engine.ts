@@ -7,6 +7,8 @@ import type { RedisCaller } from './caller.ts'
 import type { Holdings } from './holdings.ts'
 import type { QueueKeys } from './keys.ts'
 import type { RedisIncident, RedisQueuePlan } from './options.ts'
+import { READ } from './scripts/read.ts'
+import { ANSWER_BYTES, SCRIPT_MAX } from './scripts/script.ts'
 import type { Wake } from './subscriptions.ts'
 
 /** What every part is given. */
@@ -24,6 +26,19 @@ export interface RedisEngine {
   readonly receive: () => void
 }
 
+/** A part of a queue on Redis. It shows nothing of the engine, which holds secrets. */
+export class RedisPart {
+  readonly #engine: RedisEngine
+
+  constructor(engine: RedisEngine) {
+    this.#engine = engine
+  }
+
+  protected get engine(): RedisEngine {
+    return this.#engine
+  }
+}
+
 /** Splits items by what they belong to: positions in `items`, in their order. */
 export function positionsBy<Item, Key>(
   items: readonly Item[],
@@ -37,6 +52,38 @@ export function positionsBy<Item, Key>(
     else positions.push(i)
   }
   return split
+}
+
+/** Does something about items, some of them at a time: other calls of this worker go between. */
+export async function inBatches<Item, Answer>(
+  items: readonly Item[],
+  act: (some: readonly Item[]) => Promise<Answer[]>,
+): Promise<Answer[]> {
+  const answers: Answer[] = []
+  for (let from = 0; from < items.length; from += SCRIPT_MAX) {
+    answers.push(...(await act(items.slice(from, from + SCRIPT_MAX))))
+  }
+  return answers
+}
+
+/**
+ * Reads values: of keys, or of ids in the one hash that is the key.
+ *
+ * @returns In their order; null for what is not there.
+ */
+export async function readAll(
+  caller: RedisCaller,
+  keys: readonly string[],
+  ids: readonly (string | Buffer)[] = [],
+): Promise<(Buffer | null)[]> {
+  const values: (Buffer | null)[] = []
+  const count = ids.length > 0 ? ids.length : keys.length
+  while (values.length < count) {
+    const at = values.length
+    const rest = ids.length > 0 ? keys : keys.slice(at)
+    values.push(...(await caller.run<(Buffer | null)[]>(READ, rest, ids.slice(at))))
+  }
+  return values
 }
 
 /** A command in each partition in which it may be. */
@@ -53,7 +100,7 @@ export function* batches(
   positions: readonly number[],
   bytesAt: (position: number) => number,
   countMax: number,
-  bytesMax: number = 2 ** 22,
+  bytesMax: number = ANSWER_BYTES,
 ): Generator<number[]> {
   let batch: number[] = []
   let bytes = 0

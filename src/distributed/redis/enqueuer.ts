@@ -9,7 +9,7 @@ import { timers } from '../../base/clock.ts'
 import type { EnqueueStatus } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope } from '../contract/envelope.ts'
 import { checkEnvelopes } from '../contract/lease-request.ts'
-import { batches, pack, positionsBy, type RedisEngine } from './engine.ts'
+import { batches, pack, positionsBy, RedisPart } from './engine.ts'
 import { encodeEnvelope } from './envelope-codec.ts'
 import { laneOf } from './keys.ts'
 import { ENQUEUE } from './scripts/enqueue.ts'
@@ -35,14 +35,9 @@ interface Waiting {
   readonly position: number
 }
 
-export class Enqueuer {
-  readonly #engine: RedisEngine
+export class Enqueuer extends RedisPart {
   /** By partition, while a call of it is under way. */
   readonly #waiting = new Map<number, Waiting[]>()
-
-  constructor(engine: RedisEngine) {
-    this.#engine = engine
-  }
 
   /**
    * Adds commands.
@@ -50,9 +45,9 @@ export class Enqueuer {
    * @param envelopes - 1 to 4,096, from anybody.
    */
   async add(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
-    this.#engine.caller.checkOpen()
+    this.engine.caller.checkOpen()
     // All are checked and encoded before the first is sent: a bad one takes no others with it.
-    const { plan } = this.#engine
+    const { plan } = this.engine
     const checked = checkEnvelopes(envelopes, plan)
     const values = checked.map((each) => encodeEnvelope(each, plan.maxBytes))
     return new Promise((resolve, reject) => {
@@ -95,7 +90,7 @@ export class Enqueuer {
   }
 
   async #send(partition: number, batch: readonly Waiting[]): Promise<void> {
-    const { keys, caller } = this.#engine
+    const { keys, caller } = this.engine
     const names = keys.partition(partition)
     const lanes = positionsBy(batch, ({ lane }) => lane)
     const ordered = [...lanes.values()].flat().map((at) => batch[at]!)

@@ -13,7 +13,7 @@ import type { RedisAcknowledger } from './acknowledger.ts'
 import { Backlog, divide, type Share } from './backlog.ts'
 import type { Reply } from './caller.ts'
 import type { RedisCommands } from './commands.ts'
-import type { RedisEngine } from './engine.ts'
+import { type RedisEngine, RedisPart } from './engine.ts'
 import { decodeEnvelope, idOf } from './envelope-codec.ts'
 import { groupedLane, isGroupedLane, userLane } from './keys.ts'
 import { answerOf, digestOf, type GivenCommand, type LeaseAnswer, laneWords } from './lease-call.ts'
@@ -37,6 +37,9 @@ const REAP_MS_MIN = 10
 /** How soon is looked again at partitions that could not be asked, for the sake of order. */
 const HELD_UP_MS = 50
 
+/** Most lanes with groups that are remembered: names may come and go for ever. */
+const GROUPED_MAX = 10_000
+
 /** Somebody who waits, or will if nothing is found. */
 interface Waiter {
   readonly partitions: ReadonlySet<number>
@@ -48,8 +51,7 @@ interface Waiter {
   readonly pause: Pause
 }
 
-export class RedisFetcher {
-  readonly #engine: RedisEngine
+export class RedisFetcher extends RedisPart {
   readonly #acknowledger: RedisAcknowledger
   readonly #ownership: RedisOwnership | undefined
   readonly #commands: RedisCommands
@@ -74,8 +76,8 @@ export class RedisFetcher {
     ownership: RedisOwnership | undefined,
     commands: RedisCommands,
   ) {
+    super(engine)
     this.#commands = commands
-    this.#engine = engine
     this.#acknowledger = acknowledger
     this.#ownership = ownership
     this.#backlog.holdsMs = POLL_MIN_MS
@@ -85,7 +87,7 @@ export class RedisFetcher {
   }
 
   async lease(request: LeaseRequest): Promise<Delivery[]> {
-    const { caller, plan } = this.#engine
+    const { caller, plan } = this.engine
     caller.checkOpen()
     checkLeaseRequest(request, plan.numPartitions)
     const untilMs = nowMs() + request.waitMs
@@ -124,7 +126,7 @@ export class RedisFetcher {
     this.#meet(lane)
     if (this.#backlog.announced(partition, lane, amount)) {
       // Who takes them may die.
-      this.#backlog.addReap(partition, nowMs() + this.#engine.plan.leaseMs)
+      this.#backlog.addReap(partition, nowMs() + this.engine.plan.leaseMs)
     }
     this.#backlog.holdsMs = POLL_MIN_MS
     for (const waiter of this.#waiters) {
@@ -142,9 +144,14 @@ export class RedisFetcher {
 
   /** Asks for a lane of commands with groups from now on; whether it did not before. */
   #meet(lane: string): boolean {
-    const known = this.#grouped.size
-    if (isGroupedLane(lane)) this.#grouped.add(userLane(lane))
-    return this.#grouped.size > known
+    if (!isGroupedLane(lane) || this.#grouped.has(userLane(lane))) return false
+    if (this.#grouped.size === GROUPED_MAX) {
+      // Redis says again which there are where it is asked again.
+      this.#grouped.clear()
+      this.#backlog.forget()
+    }
+    this.#grouped.add(userLane(lane))
+    return true
   }
 
   /** A partition became this worker's: what others have left there is to be found. */
@@ -177,7 +184,7 @@ export class RedisFetcher {
   #poll(partitions: readonly number[]): void {
     const now = nowMs()
     if (now < this.#pollMs) return
-    const { pollMaxMs } = this.#engine.plan
+    const { pollMaxMs } = this.engine.plan
     this.#pollMs = now + roughly(pollMaxMs)
     // By their numbers: requests name partitions in an order that changes.
     const beyond = partitions.filter((partition) => partition > this.#polled)
@@ -197,7 +204,7 @@ export class RedisFetcher {
     request: LeaseRequest,
     demands: readonly LaneDemand[],
   ): Promise<Delivery[]> {
-    if (this.#engine.caller.isClosed) return []
+    if (this.engine.caller.isClosed) return []
     let lanes = this.#expanded(demands)
     await this.#recovery.look()
     const partitions = await this.#inOrder(request.partitions)
@@ -233,7 +240,7 @@ export class RedisFetcher {
    */
   async #inOrder(partitions: readonly number[]): Promise<readonly number[]> {
     if (this.#ownership === undefined) return partitions
-    const { holdings } = this.#engine
+    const { holdings } = this.engine
     const mine = this.#ownership.mine(partitions)
     const expired = mine.flatMap((partition) => holdings.takeExpired(partition))
     // No worker died: it does not count towards maxDeliveries.
@@ -267,12 +274,12 @@ export class RedisFetcher {
     )
     if (needy.length === 0) return
     // While nothing is found and no announcements are received, it is asked less and less often.
-    this.#backlog.holdsMs = Math.min(this.#engine.plan.pollMaxMs, this.#backlog.holdsMs * 2)
+    this.#backlog.holdsMs = Math.min(this.engine.plan.pollMaxMs, this.#backlog.holdsMs * 2)
     await Promise.all(needy.map((partition) => this.#tendOne(partition, lanes)))
   }
 
   async #tendOne(partition: number, lanes: readonly LaneDemand[]): Promise<void> {
-    const { keys, caller, plan } = this.#engine
+    const { keys, caller, plan } = this.engine
     const names = keys.partition(partition)
     const laneIds = lanes.map(({ laneId }) => laneId)
     this.#backlog.asking(partition, lanes)
@@ -316,7 +323,7 @@ export class RedisFetcher {
         continue
       }
       const { partition } = shares[i]!
-      const isLate = this.#ownership !== undefined && this.#engine.holdings.isAgeing(partition)
+      const isLate = this.#ownership !== undefined && this.engine.holdings.isAgeing(partition)
       const some: Delivery[] = []
       letters.push(...this.#take(partition, lanes, answer.value, sentMs, some))
       // Its commands may have been given up while it waited for this answer: see inOrder.
@@ -332,7 +339,7 @@ export class RedisFetcher {
   }
 
   async #ask(share: Share, lanes: readonly LaneDemand[]): Promise<LeaseAnswer | undefined> {
-    const { keys, caller, plan, consumer } = this.#engine
+    const { keys, caller, plan, consumer } = this.engine
     const names = keys.partition(share.partition)
     const laneIds = lanes.map(({ laneId }) => laneId)
     const epoch = this.#ownership?.epochOf(share.partition) ?? ''
@@ -354,7 +361,7 @@ export class RedisFetcher {
 
   /** Says the weights of the groups of lanes, so that the next lease may give some of them. */
   async #weigh(partition: number, lanes: readonly LaneDemand[]): Promise<void> {
-    const { keys, caller } = this.#engine
+    const { keys, caller } = this.engine
     for (const { laneId, groups } of lanes) {
       const weights = groups!.weights!
       const key = keys.partition(partition).weights(userLane(laneId))
@@ -383,7 +390,7 @@ export class RedisFetcher {
     this.#ownership?.learned(partition, epoch)
     this.#backlog.answered(partition, lanes, counts)
     if (ripeMs >= 0) this.#backlog.addDue(partition, nowMs() + ripeMs)
-    const { holdings, plan } = this.#engine
+    const { holdings, plan } = this.engine
     const leasedUntilMs = sentMs + plan.leaseMs
     const unknown = unweighed.map((i) => lanes[i]!)
     const letters: Promise<unknown>[] = [this.#weigh(partition, unknown)]
@@ -419,7 +426,7 @@ export class RedisFetcher {
     timeMs: number,
   ): Delivery | undefined {
     try {
-      const { maxBytes } = this.#engine.plan
+      const { maxBytes } = this.engine.plan
       const { envelope, spent, sinceMs } = decodeEnvelope(value, lane, partition, maxBytes)
       const countsAtStart = counter !== 1
       const deliveries = (counter % GIVEN_AGAIN) + spent + (countsAtStart ? 1 : 0)
@@ -429,15 +436,15 @@ export class RedisFetcher {
       return { envelope, fence, deliveries, countsAtStart, leasedUntilMs, acceptedAtMs }
     } catch (error) {
       const text = isErrorValue(error) ? error.message : 'no error'
-      this.#engine.report('undecodable', `partition ${partition}, lane ${lane}: ${show(text)}`)
+      this.engine.report('undecodable', `partition ${partition}, lane ${lane}: ${show(text)}`)
       return undefined
     }
   }
 
   #deadLetterPoisoned(delivery: Delivery): Promise<unknown> {
     const { envelope, deliveries } = delivery
-    const { workerId } = this.#engine.plan
-    this.#engine.report('poisoned', `command ${envelope.id} of type ${envelope.commandType}`)
+    const { workerId } = this.engine.plan
+    this.engine.report('poisoned', `command ${envelope.id} of type ${envelope.commandType}`)
     const result = poisonedResult(envelope, deliveries - 1, workerId)
     return this.#acknowledger.deadLetter(delivery, DELIVERIES_SPENT, result)
   }
@@ -449,7 +456,7 @@ export class RedisFetcher {
     fence: string,
   ): Promise<unknown> {
     const envelope = unreadEnvelope(idOf(value), entry, partition, lane)
-    const result = undecodableResult(envelope, this.#engine.plan.workerId)
+    const result = undecodableResult(envelope, this.engine.plan.workerId)
     return this.#acknowledger.deadLetter({ envelope, fence }, 'undecodable', result)
   }
 

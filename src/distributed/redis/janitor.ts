@@ -7,7 +7,7 @@
 import { randomInt } from 'node:crypto'
 import { Alarm } from '../../base/alarm.ts'
 import { nowMs } from '../../base/clock.ts'
-import type { RedisEngine } from './engine.ts'
+import { type RedisEngine, RedisPart } from './engine.ts'
 import type { Registry } from './registry.ts'
 import { TIDY } from './scripts/tidy.ts'
 
@@ -20,15 +20,14 @@ const ROUND_MS_MAX = 60 * 60 * 1000
 /** Lanes of one call: a script keeps all others waiting. */
 const LANES_MAX = 64
 
-export class Janitor {
-  readonly #engine: RedisEngine
+export class Janitor extends RedisPart {
   readonly #registry: Registry
   readonly #roundMs: number
   readonly #alarm: Alarm = new Alarm(() => void this.#round())
   #isStarted = false
 
   constructor(engine: RedisEngine, registry: Registry) {
-    this.#engine = engine
+    super(engine)
     this.#registry = registry
     const roundMs = Math.ceil(engine.plan.laneTtlMs / ROUNDS)
     this.#roundMs = Math.min(Math.max(roundMs, ROUND_MS_MIN), ROUND_MS_MAX)
@@ -51,7 +50,7 @@ export class Janitor {
   }
 
   async #round(): Promise<void> {
-    const { caller, keys, plan } = this.#engine
+    const { caller, keys, plan } = this.engine
     try {
       const expiry = ['PX', String(Math.ceil(this.#roundMs / 2))]
       const isMine = await caller.send(['SET', keys.round, plan.workerId, 'NX', ...expiry])
@@ -63,7 +62,7 @@ export class Janitor {
   }
 
   async #tidy(partition: number): Promise<void> {
-    const { caller, keys, plan } = this.#engine
+    const { caller, keys, plan } = this.engine
     const names = keys.partition(partition)
     const lanes = await this.#registry.lanesOf(partition)
     for (let from = 0; from < lanes.length; from += LANES_MAX) {

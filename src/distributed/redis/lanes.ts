@@ -20,35 +20,34 @@ import {
 } from '../contract/lease-request.ts'
 import { checkConcurrency, checkLiveRate, type LaneLimits } from '../contract/live-limits.ts'
 import { type Reply, textOf } from './caller.ts'
-import type { RedisEngine } from './engine.ts'
+import { type RedisEngine, RedisPart } from './engine.ts'
 import { groupedLane, userLane } from './keys.ts'
 import type { Registry } from './registry.ts'
 import { ANNOUNCE_LANES } from './scripts/announce-lanes.ts'
 import { LIVE } from './scripts/live.ts'
 import { LOOK_LANES } from './scripts/look-lanes.ts'
 import { PAUSE_LANE } from './scripts/pause-lane.ts'
-import { pairsOf } from './start-check.ts'
+import { fixMeta, pairsOf } from './start-check.ts'
 
-export class RedisNames implements NameRegistry {
-  readonly #engine: RedisEngine
+export class RedisNames extends RedisPart implements NameRegistry {
   readonly #key: string
 
   constructor(engine: RedisEngine, key: string) {
-    this.#engine = engine
+    super(engine)
     this.#key = key
   }
 
   async announce(names: readonly string[], others: readonly string[] = []): Promise<void> {
     checkNames(names, 0)
     checkNames(others, 0)
-    const { caller, plan } = this.#engine
+    const { caller, plan } = this.engine
     const times = [plan.leaseMs, REMEMBERED_MS]
     await caller.run(ANNOUNCE_LANES, [this.#key], [...times, names.length, ...names, ...others])
   }
 
   async look(names: readonly string[]): ReturnType<NameRegistry['look']> {
     checkNames(names, 1)
-    const { caller } = this.#engine
+    const { caller } = this.engine
     const args = [REMEMBERED_MS, NAMES_MAX, ...names]
     const words = (await caller.run<Reply[]>(LOOK_LANES, [this.#key], args)).map(textOf)
     const states = words.slice(0, names.length) as NameState[]
@@ -57,20 +56,17 @@ export class RedisNames implements NameRegistry {
 }
 
 /** Workers that announce themselves. */
-export class RedisWorkers implements WorkerRegistry {
-  readonly #engine: RedisEngine
-
-  constructor(engine: RedisEngine) {
-    this.#engine = engine
-  }
-
+export class RedisWorkers extends RedisPart implements WorkerRegistry {
   async announce(standing: WorkerStanding): Promise<void> {
-    const { workerId, leaseMs } = this.#engine.plan
+    const { caller, plan, report } = this.engine
+    const { workerId, leaseMs } = plan
+    // Redis may have been flushed though the connection lasts.
+    await fixMeta((args) => caller.send(args), plan, report)
     await this.#say(workerId, leaseMs, JSON.stringify({ leaseMs, ...checkStanding(standing) }))
   }
 
   async leave(): Promise<void> {
-    await this.#say(this.#engine.plan.workerId, 0, '')
+    await this.#say(this.engine.plan.workerId, 0, '')
   }
 
   async list(): Promise<readonly QueueWorker[]> {
@@ -84,18 +80,16 @@ export class RedisWorkers implements WorkerRegistry {
   }
 
   #say(workerId: string, ttlMs: number, standing: string): Promise<Reply[]> {
-    const { caller, keys } = this.#engine
+    const { caller, keys } = this.engine
     return caller.run(LIVE, [keys.workers, keys.standings], [workerId, ttlMs, '', standing])
   }
 }
 
 export class RedisLanes extends RedisNames implements LaneRegistry {
-  readonly #engine: RedisEngine
   readonly #registry: Registry
 
   constructor(engine: RedisEngine, registry: Registry) {
     super(engine, engine.keys.lanes)
-    this.#engine = engine
     this.#registry = registry
   }
 
@@ -108,15 +102,15 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
   }
 
   async paused(): Promise<readonly string[]> {
-    const { caller, keys } = this.#engine
+    const { caller, keys } = this.engine
     const names = await caller.send(['HGET', keys.partition(0).own, 'paused'])
     if (names === null) return []
     return textOf(names).split(' ').filter(isPortableName).sort()
   }
 
   onPause(listener: (laneId: string) => void): () => void {
-    this.#engine.receive()
-    return this.#engine.wakes.add('p', ({ lane }) => listener(lane))
+    this.engine.receive()
+    return this.engine.wakes.add('p', ({ lane }) => listener(lane))
   }
 
   async setConcurrency(laneId: string, concurrency: number | undefined): Promise<void> {
@@ -130,7 +124,7 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
   }
 
   async limits(): Promise<readonly LaneLimits[]> {
-    const { caller, keys } = this.#engine
+    const { caller, keys } = this.engine
     const all = pairsOf(await caller.send(['HGETALL', keys.limits]))
     const byLane = new Map<string, LaneLimits>()
     for (const [name, value] of all) {
@@ -145,12 +139,12 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
   }
 
   onLimits(listener: () => void): () => void {
-    this.#engine.receive()
-    return this.#engine.wakes.add('l', () => listener())
+    this.engine.receive()
+    return this.engine.wakes.add('l', () => listener())
   }
 
   async #setLimit(kind: 'c' | 'r', laneId: string, limit: string): Promise<void> {
-    const { caller, keys } = this.#engine
+    const { caller, keys } = this.engine
     const field = [keys.limits, `${kind} ${laneId}`]
     await caller.send(limit === '' ? ['HDEL', ...field] : ['HSET', ...field, limit])
     await caller.send(['PUBLISH', keys.wakes, `l0 ${laneId} 0`])
@@ -158,7 +152,7 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
 
   async #setPaused(laneId: string, isPaused: boolean): Promise<void> {
     checkName('laneId', laneId)
-    const { caller, keys } = this.#engine
+    const { caller, keys } = this.engine
     const grouped = groupedLane(laneId)
     const calls = keys.partitions.map((names) => {
       const all = [names.own, ...names.streams([laneId, grouped]), ...names.groups(grouped)]

@@ -3,9 +3,9 @@
 import { nowMs } from '../../base/clock.ts'
 import type { GlobalLimits, TokenGrant } from '../contract/distributed-queue.ts'
 import { checkName } from '../contract/envelope.ts'
-import { CALL_MAX, checkRate, checkWhole } from '../contract/lease-request.ts'
+import { checkSlots, checkTokens } from '../contract/lease-request.ts'
 import { type SharedRate, tokenMsMax } from '../contract/live-limits.ts'
-import type { RedisEngine } from './engine.ts'
+import { type RedisEngine, RedisPart } from './engine.ts'
 import { RELEASE_SLOTS } from './scripts/release-slots.ts'
 import { SLOTS } from './scripts/slots.ts'
 import { TOKENS } from './scripts/tokens.ts'
@@ -23,24 +23,21 @@ export function validityOf(rate: SharedRate): number {
   return Math.min(tokenMsMax(rate), Math.max(VALID_MS_MIN, affordable))
 }
 
-export class RedisLimits implements GlobalLimits {
-  readonly #engine: RedisEngine
+export class RedisLimits extends RedisPart implements GlobalLimits {
   readonly #subscriptions: Subscriptions
 
   constructor(engine: RedisEngine, subscriptions: Subscriptions) {
-    this.#engine = engine
+    super(engine)
     this.#subscriptions = subscriptions
   }
 
   async takeTokens(laneId: string, rate: SharedRate, count: number): Promise<TokenGrant> {
-    checkName('laneId', laneId)
-    checkWhole('tokens', count, 1, 1_000_000)
-    const checked = checkRate(laneId, rate)
+    const checked = checkTokens(laneId, rate, count)
     const { limit, windowMs } = checked
     const validMs = validityOf(checked)
     // From before they were asked for: so they have expired here when they have in Redis.
     const sentMs = nowMs()
-    const { caller, keys } = this.#engine
+    const { caller, keys } = this.engine
     const [step, window] = [windowMs / limit, windowMs].map((ms) => (ms * 1000).toFixed(3))
     const [granted, waitUs] = await caller.run<[number, number]>(
       TOKENS,
@@ -51,29 +48,23 @@ export class RedisLimits implements GlobalLimits {
   }
 
   async takeSlots(laneId: string, max: number, holders: readonly string[]): Promise<string[]> {
+    checkSlots(laneId, holders, max)
     if (holders.length === 0) return []
-    this.#check(laneId, holders)
-    checkWhole('slots', max, 1, 1_000_000)
-    const { caller, keys, plan } = this.#engine
+    const { caller, keys, plan } = this.engine
     const args = [max, plan.leaseMs, ...holders]
     const has = await caller.run<number[]>(SLOTS, [keys.slots(laneId)], args)
     return holders.filter((_, i) => has[i] === 1)
   }
 
   async releaseSlots(laneId: string, holders: readonly string[]): Promise<void> {
+    checkSlots(laneId, holders)
     if (holders.length === 0) return
-    this.#check(laneId, holders)
-    const { caller, keys } = this.#engine
+    const { caller, keys } = this.engine
     await caller.run(RELEASE_SLOTS, [keys.slots(laneId)], [keys.freed(laneId), ...holders])
   }
 
   onSlotFree(laneId: string, listener: () => void): () => void {
     checkName('laneId', laneId)
-    return this.#subscriptions.listen(this.#engine.keys.freed(laneId), () => listener())
-  }
-
-  #check(laneId: string, holders: readonly string[]): void {
-    checkName('laneId', laneId)
-    checkWhole('holders', holders.length, 1, CALL_MAX)
+    return this.#subscriptions.listen(this.engine.keys.freed(laneId), () => listener())
   }
 }

@@ -4,7 +4,7 @@
 import { stableHash } from '../../schedule/hash.ts'
 import type { PartitionOwnership } from '../contract/distributed-queue.ts'
 import { checkWhole } from '../contract/lease-request.ts'
-import type { RedisEngine } from './engine.ts'
+import { type RedisEngine, RedisPart } from './engine.ts'
 import { LIVE } from './scripts/live.ts'
 import { OWN } from './scripts/own.ts'
 
@@ -29,8 +29,7 @@ export function assign(members: readonly string[], partitions: number): string[]
   })
 }
 
-export class RedisOwnership implements PartitionOwnership {
-  readonly #engine: RedisEngine
+export class RedisOwnership extends RedisPart implements PartitionOwnership {
   readonly #epochs = new Map<number, number>()
   readonly #onGained: (partition: number) => void
   #isMember = false
@@ -38,17 +37,17 @@ export class RedisOwnership implements PartitionOwnership {
 
   /** @param onGained - Called when a partition has become this worker's. */
   constructor(engine: RedisEngine, onGained: (partition: number) => void) {
-    this.#engine = engine
+    super(engine)
     this.#onGained = onGained
   }
 
   onChange(listener: () => void): () => void {
-    this.#engine.receive()
-    return this.#engine.wakes.add('!', () => listener())
+    this.engine.receive()
+    return this.engine.wakes.add('!', () => listener())
   }
 
   async heartbeat(isTaking = true): ReturnType<PartitionOwnership['heartbeat']> {
-    const { numPartitions, workerId, leaseMs } = this.#engine.plan
+    const { numPartitions, workerId, leaseMs } = this.engine.plan
     this.#isMember = true
     const workers = this.#workers(await this.#announce(isTaking ? leaseMs : 0))
     const isDue = (partition: number): boolean => workers[partition] === workerId
@@ -60,7 +59,7 @@ export class RedisOwnership implements PartitionOwnership {
   }
 
   async release(partitionId: number): Promise<void> {
-    checkWhole('partitionId', partitionId, 0, this.#engine.plan.numPartitions - 1)
+    checkWhole('partitionId', partitionId, 0, this.engine.plan.numPartitions - 1)
     await this.#release([partitionId])
   }
 
@@ -92,7 +91,7 @@ export class RedisOwnership implements PartitionOwnership {
   }
 
   async #announce(ttlMs: number): Promise<string[]> {
-    const { keys, caller, plan } = this.#engine
+    const { keys, caller, plan } = this.engine
     const args = [plan.workerId, ttlMs, keys.wakes]
     const reply = await caller.run<Buffer[]>(LIVE, [keys.members], args)
     return reply.map((name) => name.toString('latin1')).sort()
@@ -107,7 +106,7 @@ export class RedisOwnership implements PartitionOwnership {
   /** Renews, takes or gives up partitions; answers which are this worker's now. */
   async #own(asked: readonly number[], letterOf: (partition: number) => string): Promise<number[]> {
     if (asked.length === 0) return []
-    const { keys, caller, plan } = this.#engine
+    const { keys, caller, plan } = this.engine
     const reply = await caller.run<number[]>(
       OWN,
       asked.map((partition) => keys.partition(partition).own),
@@ -124,7 +123,7 @@ export class RedisOwnership implements PartitionOwnership {
   #workers(members: readonly string[]): readonly string[] {
     const joined = members.join('/')
     if (this.#assigned?.members !== joined) {
-      const workers = assign(members, this.#engine.plan.numPartitions)
+      const workers = assign(members, this.engine.plan.numPartitions)
       this.#assigned = { members: joined, workers }
     }
     return this.#assigned!.workers

@@ -4,13 +4,12 @@
 import { nowMs } from '../../base/clock.ts'
 import type { RedisAcknowledger } from './acknowledger.ts'
 import { type Reply, textOf } from './caller.ts'
-import type { RedisEngine } from './engine.ts'
+import { type RedisEngine, RedisPart } from './engine.ts'
 import type { DeliveryName } from './holdings.ts'
 import { HELD_BY } from './scripts/held-by.ts'
 
 /** Recovers. To be used only while no lease is in flight: what that is given would look unknown. */
-export class Recovery {
-  readonly #engine: RedisEngine
+export class Recovery extends RedisPart {
   readonly #acknowledger: RedisAcknowledger
   /** Lanes whose answers were lost, by partition. */
   readonly #lost = new Map<number, readonly string[]>()
@@ -18,7 +17,7 @@ export class Recovery {
   #nextMs = Number.POSITIVE_INFINITY
 
   constructor(engine: RedisEngine, acknowledger: RedisAcknowledger) {
-    this.#engine = engine
+    super(engine)
     this.#acknowledger = acknowledger
   }
 
@@ -30,7 +29,7 @@ export class Recovery {
   /** The answer to a lease of some lanes was lost. */
   begin(partition: number, lanes: readonly string[]): void {
     this.#nextMs = nowMs()
-    this.#untilMs = this.#nextMs + this.#engine.plan.leaseMs
+    this.#untilMs = this.#nextMs + this.engine.plan.leaseMs
     this.#lost.set(partition, [...new Set([...(this.#lost.get(partition) ?? []), ...lanes])])
   }
 
@@ -43,14 +42,14 @@ export class Recovery {
     )
     // Again after a while: a request may reach Redis after its connection was given up, though not
     // as late as a lease takes.
-    this.#nextMs = now + Math.max(10, this.#engine.plan.leaseMs / 4)
+    this.#nextMs = now + Math.max(10, this.engine.plan.leaseMs / 4)
     if (now < this.#untilMs) return
     this.#nextMs = Number.POSITIVE_INFINITY
     this.#lost.clear()
   }
 
   async #lookAt(partition: number, lanes: readonly string[]): Promise<void> {
-    const { keys, caller, consumer, holdings, plan } = this.#engine
+    const { keys, caller, consumer, holdings, plan } = this.engine
     const names = keys.partition(partition)
     // The user of one that expired long ago never said what became of it.
     holdings.takeExpired(partition, plan.leaseMs)

@@ -26,8 +26,8 @@ import type {
   WorkerRegistry,
 } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, type CommandResult, checkName } from '../contract/envelope.ts'
-import { CALL_MAX, checkReference, checkWhole } from '../contract/lease-request.ts'
-import { LeasedEngine } from '../contract/leased-engine.ts'
+import { checkCommands } from '../contract/lease-request.ts'
+import { allCapabilities, LeasedEngine } from '../contract/leased-engine.ts'
 import { Listeners } from '../contract/listeners.ts'
 import { type Completion, RedisAcknowledger } from './acknowledger.ts'
 import { RedisCaller } from './caller.ts'
@@ -110,21 +110,11 @@ export class RedisDistributedQueue extends LeasedEngine implements LeasedQueue {
     this.handlers = new RedisNames(engine, engine.keys.handlers)
     this.workers = new RedisWorkers(engine)
     this.dead = new RedisDeadLetters(engine)
-    this.capabilities = Object.freeze({
-      delivery: 'at-least-once',
+    this.capabilities = allCapabilities({
       keyOrder: isOwned,
       ownership: isOwned,
-      lanePriority: true,
       commandPriority: false,
       boost: 'lane',
-      globalRate: Object.freeze(['token-bucket'] as const),
-      globalConcurrency: true,
-      groups: true,
-      delay: true,
-      results: true,
-      ages: true,
-      lanes: true,
-      commands: true,
       durable: true,
     })
   }
@@ -132,8 +122,6 @@ export class RedisDistributedQueue extends LeasedEngine implements LeasedQueue {
   /**
    * Opens a queue, making it if it is new.
    *
-   * @param options - Where Redis is, and how the queue is to be. Default: localhost.
-   * @returns The queue, connected.
    * @throws ConfigError `CORELANE_INVALID_OPTION`; `CORELANE_QUEUE_MISMATCH` if it was made with
    * other partitions; `CORELANE_QUEUE_REFUSED` if Redis is too old, or not durable and must be.
    * @throws LaneError `CORELANE_QUEUE_UNAVAILABLE` if Redis cannot be reached in `openTimeoutMs`.
@@ -247,12 +235,12 @@ export class RedisDistributedQueue extends LeasedEngine implements LeasedQueue {
   }
 
   async look(commands: readonly CommandReference[]): Promise<CommandState[]> {
-    this.#checkReferences(commands)
+    checkCommands(commands, this.numPartitions)
     return this.#registry.look(commands)
   }
 
   async forget(commands: readonly CommandReference[]): Promise<void> {
-    this.#checkReferences(commands)
+    checkCommands(commands, this.numPartitions)
     await this.#registry.forget(commands)
   }
 
@@ -283,11 +271,6 @@ export class RedisDistributedQueue extends LeasedEngine implements LeasedQueue {
     const names = new Set((await this.#registry.lanesOf(partitionId)).map(userLane))
     const lanes = Array.from(names, (laneId) => ({ laneId, max: 1, priority: 0, boost: [] }))
     return (await this.#fetcher.lease({ partitions: [partitionId], lanes, max: 1, waitMs: 0 }))[0]
-  }
-
-  #checkReferences(commands: readonly CommandReference[]): void {
-    checkWhole('commands', commands.length, 1, CALL_MAX)
-    for (const command of commands) checkReference(command, this.numPartitions)
   }
 
   /** Listens to wakes from now on. Until they arrive the fetcher polls, so this is not awaited. */

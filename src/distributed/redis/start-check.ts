@@ -1,7 +1,6 @@
 // Start check: whether this Redis is suitable, which data it may lose, and whether the queue has
 // the partitions and strategy that were asked for.
 
-import { types } from 'node:util'
 import { laneError, show } from '../../base/errors.ts'
 import { PARTITION_COUNT_MAX, STRATEGIES, STRATEGY_SYNONYMS } from '../../model/partition-config.ts'
 import type { QueuePartitions } from '../contract/queue-partitions.ts'
@@ -30,11 +29,7 @@ function infoOf(text: unknown): Map<string, string> {
 
 /** A reply of pairs: a map, or a flat list. */
 export function pairsOf(reply: unknown): Map<string, string> {
-  const flat = Array.isArray(reply)
-    ? reply
-    : types.isMap(reply)
-      ? [...reply].flat()
-      : Object.entries(reply as object).flat()
+  const flat = Array.isArray(reply) ? reply : Object.entries(reply as object).flat()
   const pairs = new Map<string, string>()
   for (let i = 0; i + 1 < flat.length; i += 2) pairs.set(String(flat[i]), String(flat[i + 1]))
   return pairs
@@ -137,6 +132,10 @@ export async function fixMeta(
   const given = [String(FORMAT_VERSION), String(plan.numPartitions), plan.strategy]
   const reply = await send(['EVAL', META.source, '1', metaKey(queue), ...given])
   const [isNew, ...found] = reply as [number, ...(Buffer | null)[]]
+  if (found.some((value) => typeof value === 'string')) {
+    const reason = 'its client is of node-redis before 6.2'
+    throw laneError('CORELANE_QUEUE_REFUSED', { queue, reason })
+  }
   const [format, partitions, recorded] = found.map(String)
   const strategy = STRATEGY_SYNONYMS[recorded!] ?? recorded
   compare('format', format, String(FORMAT_VERSION))

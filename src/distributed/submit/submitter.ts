@@ -177,9 +177,6 @@ export class Submitter<M = AnyHandlers> {
   /**
    * Submits a command and tells where and how long it ran as well.
    *
-   * @param lane - Name of its lane.
-   * @param type - Name of its handler.
-   * @param rest - The payload and options.
    * @returns How it ended; its partition is the queue's. A handler's failure is an outcome, too.
    * @throws (as a rejection) As {@link Submitter.submit}, but for what the command ends with.
    */
@@ -200,9 +197,6 @@ export class Submitter<M = AnyHandlers> {
   /**
    * Puts a command into the queue and waits for no result.
    *
-   * @param lane - Name of its lane.
-   * @param type - Name of its handler.
-   * @param rest - The payload and options.
    * @returns Its id, once the queue has it, and whether it had it before.
    * @throws (as a rejection) As {@link Submitter.submit}, but for what the command ends with.
    */

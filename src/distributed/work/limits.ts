@@ -9,7 +9,7 @@ import { uniqueName } from '../../base/random.ts'
 import type { LanePlan } from '../../model/lane.ts'
 import type { LeasedQueue, QueueCapabilities } from '../contract/distributed-queue.ts'
 import { checkName } from '../contract/envelope.ts'
-import { degraded } from '../contract/lease-request.ts'
+import { degraded, SHARED_MAX } from '../contract/lease-request.ts'
 import { backoffMs, Pause } from '../contract/pause.ts'
 import { Outbox } from '../outbox.ts'
 import type { Starter } from './acks.ts'
@@ -28,9 +28,6 @@ const SLOT_GAP_MS = 5
 
 /** Most slots that are taken, kept or given back in one call. */
 const SLOTS_MAX = 1024
-
-/** As many slots as a queue takes, for commands that run without one. */
-const SLOTS_UNBOUNDED = 1_000_000
 
 /**
  * Chooses the lanes of a pool and checks that the queue can do what they ask.
@@ -188,8 +185,8 @@ export class LaneLimiter {
   async changed(): Promise<void> {
     if (this.#lane.slots !== undefined) {
       for (const held of this.#held()) if (held.state === 'SUBMITTED') held.slot ??= this.#newName()
-      // Slots from an earlier bound may have expired.
-      await this.#hold(SLOTS_UNBOUNDED).catch(this.#core.events.failed)
+      // Slots from an earlier bound may have expired: as many as a queue takes.
+      await this.#hold(SHARED_MAX).catch(this.#core.events.failed)
     }
     this.#onSlotFree()
     void this.#serve()

@@ -20,6 +20,7 @@
 
 import { GROUPS, PASSED_MAX } from './groups.ts'
 import {
+  ANSWER_BYTES,
   AVAILABLE,
   GIVEN_AGAIN,
   GROUP_INFO,
@@ -32,6 +33,9 @@ import {
   script,
   WAKE,
 } from './script.ts'
+
+/** How many commands are read at a time: only then it is known how large they are. */
+const READ_MAX = 16
 
 export const LEASE: Script = script('lease', {
   isOnce: true,
@@ -154,13 +158,13 @@ if #lanes > 1 then
     return a.order < b.order
   end)
 end
-local left, given = tonumber(ARGV[5]), {}
+local left, given, bytes = tonumber(ARGV[5]), {}, 0
 local function give(one, entry, counter, fields)
   local value = fields and fields[2] or ''
   local n = #given
   given[n + 1] = string.format('%d %s %.0f %d\\n', one.lane, entry, counter, #value)
   given[n + 2] = value
-  left, one.room.left = left - 1, one.room.left - 1
+  left, one.room.left, bytes = left - 1, one.room.left - 1, bytes + #value
 end
 if G then
   -- Lets groups take turns, and gives what they release.
@@ -168,12 +172,12 @@ if G then
     local of, terms, released = one.of, one.terms, {}
     local most, step = tonumber(ARGV[terms]), tonumber(ARGV[terms + 1])
     local window, validity = tonumber(ARGV[terms + 2]), tonumber(ARGV[terms + 3])
-    local virtual, outs = G.number(of, 'at'), G.number(of, 'out')
+    local virtual, outs, more = G.number(of, 'at'), G.number(of, 'out'), 0
     if step then redis.call('ZREMRANGEBYSCORE', of.rates, '-inf', clock) end
     for _ = 1, quota + ${PASSED_MAX} do
       local head = redis.call('ZRANGE', of.turns, 0, 0, 'WITHSCORES')
       local group = head[1]
-      if #released == quota or not group then break end
+      if #released == quota or not group or bytes + more >= ${ANSWER_BYTES} then break end
       local first, out = G.firstOf(of, group), G.number(of, '.' .. group)
       local due = step and math.max(clock, tonumber(redis.call('ZSCORE', of.rates, group) or 0))
       -- Only a clock that was set back can make it later than this.
@@ -205,7 +209,7 @@ if G then
         else
           redis.call('ZREM', of.turns, group)
         end
-        released[#released + 1] = value
+        released[#released + 1], more = value, more + #value
       end
     end
     if #released == 0 then return end
@@ -232,14 +236,16 @@ for _, one in ipairs(lanes) do
     -- Everything that was given back is older than what was never given.
     local returned = pendingIn(one.stream, '-', '+', quota, '${RETURNED}')
     for _, pending in ipairs(returned) do
+      if bytes >= ${ANSWER_BYTES} then break end
       local counter = pending[4] + ${GIVEN_AGAIN}
       local claimed = redis.call('XCLAIM', one.stream, 'workers', consumer, 0, pending[1],
         'RETRYCOUNT', string.format('%.0f', counter))
       if claimed[1] then give(one, pending[1], counter, claimed[1][2]) end
     end
     quota = quota - #returned
-    if quota > 0 then
-      local fresh = redis.call('XREADGROUP', 'GROUP', 'workers', consumer, 'COUNT', quota,
+    while quota > 0 and bytes < ${ANSWER_BYTES} and not isEmpty do
+      local count = math.min(quota, ${READ_MAX})
+      local fresh = redis.call('XREADGROUP', 'GROUP', 'workers', consumer, 'COUNT', count,
         'STREAMS', one.stream, '>')
       local entries = fresh and fresh[1][2] or {}
       for _, entry in ipairs(entries) do
@@ -248,7 +254,7 @@ for _, one in ipairs(lanes) do
         end
         give(one, entry[1], tonumber(ARGV[6]), entry[2])
       end
-      isEmpty = #entries < quota
+      isEmpty, quota = #entries < count, quota - count
     end
   end
   if one.of then

@@ -32,6 +32,9 @@ export interface Script extends Repetition {
 /** Most commands that one run of a script handles: it keeps every other client waiting. */
 export const SCRIPT_MAX = 256
 
+/** Values of so many bytes are enough for an answer: it must come within `commandTimeoutMs`. */
+export const ANSWER_BYTES: number = 2 ** 22
+
 /** What one more giving adds to the delivery counter. */
 export const GIVEN_AGAIN = 10_000
 

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import { RedisDeadLetters } from '../../../../src/distributed/redis/dead-letters.ts'
 import type { RedisEngine } from '../../../../src/distributed/redis/engine.ts'
 import { queueKeys } from '../../../../src/distributed/redis/keys.ts'
+import type { Script } from '../../../../src/distributed/redis/scripts/script.ts'
 
 test('thousands of ids leave room for other calls between them', async () => {
   let [open, most, calls] = [0, 0, 0]
@@ -14,7 +15,7 @@ test('thousands of ids leave room for other calls between them', async () => {
     open--
     return answer
   }
-  const caller = { run: () => call(1), send: () => call([null]) }
+  const caller = { run: ({ name }: Script) => (name === 'read' ? call([null]) : call(1)) }
   const engine = { plan: { numPartitions: 8 }, keys: queueKeys('q', 8), caller }
   const dead = new RedisDeadLetters(engine as unknown as RedisEngine)
   const ids = Array.from({ length: 1000 }, (_, i) => `id-${i}`)

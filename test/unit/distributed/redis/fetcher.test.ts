@@ -73,7 +73,7 @@ function rig(partitions: number) {
       work()
     }
   }
-  return { fetcher, waiting, asked, enqueue, meanwhile, request }
+  return { fetcher, waiting, asked, wakes, enqueue, meanwhile, request }
 }
 
 test('an answer from before announcements were heard is not believed once they are', async () => {
@@ -85,6 +85,18 @@ test('an answer from before announcements were heard is not believed once they a
   })
   expect(await fetcher.lease(request())).toHaveLength(1)
   expect(asked).toEqual(['tend 0', 'tend 0', 'lease 0'])
+})
+
+test('lanes with groups that come and go for ever are not all remembered', async () => {
+  const { fetcher, waiting, asked, wakes, request } = rig(1)
+  fetcher.setReceiving(true)
+  await fetcher.lease(request({ waitMs: 1 }))
+  for (let i = 0; i <= 10_000; i++) wakes.call('', wakeOf(Buffer.from(`0 @lane-${i} 1`))!)
+  const before = asked.length
+  waiting[0] = 1
+  // Redis is asked again: it says which lanes have groups.
+  expect(await fetcher.lease(request())).toHaveLength(1)
+  expect(asked.slice(before)).toEqual(['tend 0', 'lease 0'])
 })
 
 test('what comes while its partition is asked is found though others have enough', async () => {

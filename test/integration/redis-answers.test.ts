@@ -1,0 +1,66 @@
+// Goal: no answer of the engine on Redis is larger than a slow line carries in time, however large
+// commands and results are.
+// Method: a Redis that ends clients to which it has to send more than so many bytes at once.
+
+import { expect, test } from 'vitest'
+import { describeWithRedis } from '../support/redis-server.ts'
+import { complete, completion, RedisQueues, take, takeAll } from './support/redis-moves.ts'
+
+const queues = new RedisQueues()
+const PAYLOAD = 'x'.repeat(2 ** 17)
+const COUNT = 100
+
+describeWithRedis('answers of the engine on Redis', () => {
+  queues.setUp()
+
+  async function start() {
+    const limit = ['client-output-buffer-limit', 'normal 8mb 0 0']
+    await queues.admin.sendCommand(['CONFIG', 'SET', ...limit])
+    const lost: string[] = []
+    const queue = await queues.start({
+      onIncident: ({ kind, detail }) => {
+        if (kind === 'connection-lost' || kind === 'answer-lost') lost.push(detail)
+      },
+    })
+    return { queue, lost }
+  }
+
+  /** Large commands, with groups or without. */
+  async function fill(queue: Awaited<ReturnType<typeof start>>['queue'], members: object) {
+    const all = queues.envelopes(COUNT, { payload: PAYLOAD, submitter: 'me', ...members })
+    await queue.enqueueMany(all)
+    return all.map(({ id }) => ({ commandId: id, partitionId: 0 }))
+  }
+
+  for (const [what, members] of [
+    ['commands', {}],
+    // Its partition of two is the first.
+    ['commands of a group', { group: 'b' }],
+  ] as const) {
+    test(`large ${what} are leased, given back and leased again`, async () => {
+      const { queue, lost } = await start()
+      await fill(queue, members)
+      const given = await takeAll(queue, COUNT)
+      await queue.release(given, { reason: 'unstarted' })
+      await complete(queue, await takeAll(queue, COUNT))
+      expect(await take(queue, 1, 0)).toEqual([])
+      expect(lost).toEqual([])
+    })
+  }
+
+  test('large results are looked up, and large dead commands listed', async () => {
+    const { queue, lost } = await start()
+    const all = await fill(queue, {})
+    const given = await takeAll(queue, COUNT)
+    const dead = given.splice(0, COUNT / 2)
+    for (const delivery of dead) {
+      const { result } = completion(delivery, queue)
+      await queue.deadLetter(delivery, 'failed', { ...result, success: false })
+    }
+    await queue.completeMany(given.map((delivery) => completion(delivery, queue, PAYLOAD)))
+    const ends = await queue.look(all)
+    expect(ends.every(({ state }) => state === 'ended')).toBe(true)
+    expect(await queue.dead.list()).toHaveLength(COUNT / 2)
+    expect(lost).toEqual([])
+  })
+})
