@@ -119,7 +119,6 @@ export class Submitter<M = AnyHandlers> {
 
   /**
    * @param queue - Where commands go. The submitter does not close it.
-   * @param options - All have defaults.
    * @throws ConfigError `CORELANE_INVALID_OPTION`.
    */
   constructor(queue: DistributedQueue, options?: SubmitterOptions) {

@@ -88,7 +88,6 @@ export class WorkerPool {
    * @param queue - What to take commands from. One of five members is lifted: it delivers at most
    * once.
    * @param manager - What runs them; {@link WorkerPool.start} starts it.
-   * @param options - All have defaults.
    * @throws ConfigError `CORELANE_INVALID_OPTION`, `CORELANE_UNKNOWN_LANE`, `CORELANE_DEGRADED` if
    * a lane asks for what the queue cannot do.
    */
