@@ -238,13 +238,15 @@ describeWithRedis('the engine on Redis, in trouble', () => {
     await own.stop()
   })
 
-  test('a Redis that is flushed while it is connected is noticed by workers', async () => {
+  test('workers that announce themselves notice a flush, and may leave meanwhile', async () => {
     const incidents: string[] = []
     const worker = await start({ onIncident: ({ kind }) => incidents.push(kind) })
     const standing = { host: 'h', pid: 1, startedAt: 0, partitions: 1, lanes: [] }
     const announce = () =>
       worker.workers.announce({ ...standing, state: 'running', held: 0, running: 0 })
     await announce()
+    await Promise.all([announce(), worker.workers.leave()])
+    expect(await worker.workers.list()).toEqual([])
     expect(incidents).toEqual([])
     await queues.admin.flushAll()
     await announce()

@@ -60,9 +60,10 @@ export class RedisWorkers extends RedisPart implements WorkerRegistry {
   async announce(standing: WorkerStanding): Promise<void> {
     const { caller, plan, report } = this.engine
     const { workerId, leaseMs } = plan
+    // First: what leaves meanwhile comes after it.
+    await this.#say(workerId, leaseMs, JSON.stringify({ leaseMs, ...checkStanding(standing) }))
     // Redis may have been flushed though the connection lasts.
     await fixMeta((args) => caller.send(args), plan, report)
-    await this.#say(workerId, leaseMs, JSON.stringify({ leaseMs, ...checkStanding(standing) }))
   }
 
   async leave(): Promise<void> {
