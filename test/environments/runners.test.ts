@@ -9,7 +9,8 @@ import { readRows } from '../support/tables.ts'
 
 const root = join(import.meta.dirname, '../..')
 const tools = join(import.meta.dirname, 'tools/runners')
-const work = join(tools, '.work')
+// Beside what other files keep there.
+const work = join(tools, '.work/runners')
 const RUN_MS = 120_000
 
 // A process of a tool that was ended may write there for a moment more.
