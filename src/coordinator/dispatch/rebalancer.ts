@@ -74,9 +74,9 @@ export class Rebalancer {
     for (const partition of partitions) {
       const window = partition.window
       if (window === undefined || window.load.count < 2) continue
-      if (partition.isStuck) this.#moveWork(window, Number.POSITIVE_INFINITY)
-      else if (window.load.openWorkUs > RECALL_WORK_US) {
-        this.#moveWork(window, (window.load.openWorkUs * idle) / (idle + 1))
+      const workUs = partition.isStuck ? Number.POSITIVE_INFINITY : window.load.openWorkUs
+      if (workUs > RECALL_WORK_US && now >= partition.keepsUntilMs) {
+        this.#moveWork(window, (workUs * idle) / (idle + 1), now)
       }
       isWaiting ||= window.load.openCount > 1 || window.hasOpenWaiting
     }
@@ -96,11 +96,15 @@ export class Rebalancer {
     }
   }
 
-  #moveWork(window: InFlightWindow, workUs: number): void {
+  #moveWork(window: InFlightWindow, workUs: number, now: number): void {
     const recalled = window.recall({ workUs, countMax: MOVE_COUNT_MAX })
     if (recalled.length === 0) return
+    const before = this.#partitions.map(({ touched }) => touched)
     this.#dispatcher.takeBack(recalled)
     this.#dispatcher.refill()
     this.#dispatcher.flush()
+    for (const [i, to] of this.#partitions.entries()) {
+      if (to.touched !== before[i]) to.keepsUntilMs = now + LATE_MS
+    }
   }
 }

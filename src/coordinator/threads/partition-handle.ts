@@ -35,6 +35,8 @@ export class PartitionHandle {
   setback: LaneError | undefined = undefined
   /** Why it has no thread and gets none, if so. */
   failure: LaneError | undefined = undefined
+  /** Until when it keeps its commands: moved on at every turn, they might never start. */
+  keepsUntilMs = 0
   /** Grows with every command bound to any partition: the greater, the more recently active. */
   touched = 0
   #completedSeen = -1

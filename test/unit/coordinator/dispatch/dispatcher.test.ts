@@ -209,6 +209,25 @@ test('all that waits behind a command that does not end is given to an idle part
   expect(rigs.map(({ bound }) => bound.load.count)).toEqual([1, 2])
 })
 
+test('commands that were moved have time to start, even if they come back', () => {
+  // Each runs a command that does not end, and the other has more to do: the rest comes back.
+  const { lanes, rigs, dispatcher, rebalancer } = dispatcherOfLanes(2, {
+    limited: { maxConcurrency: 1 },
+    plain: {},
+  })
+  bind(rigs[0]!.bound, command({ lane: lanes[0]!, estimateUs: 50_000 }))
+  for (let sequence = 1; sequence <= 3; sequence++) {
+    bind(rigs[1]!.bound, command({ lane: lanes[1]!, sequence, estimateUs: 10 }))
+  }
+  for (const rig of rigs) rig.bound.flush()
+  for (const rig of rigs) rig.start()
+  const recall = vi.spyOn(rigs[1]!.bound, 'recall')
+  for (const now of [100, 102, 104, 106]) rebalancer.rebalance(now)
+  expect(recall.mock.results.map(({ value }) => value.length)).toEqual([2])
+  dispatcher.flush()
+  expect([rigs[1]!.start()?.sequence, rigs[1]!.start()?.sequence]).toEqual([2, 3])
+})
+
 test('commands with a home stay with it though another partition is idle', () => {
   const { rigs, dispatcher, rebalancer } = dispatcherOver(2, false)
   for (let i = 0; i < 10; i++) dispatcher.place(command({ home: 0, estimateUs: 500 }))
