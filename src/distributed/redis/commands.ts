@@ -71,6 +71,7 @@ export class RedisCommands extends RedisPart implements QueuedCommands {
   }
 
   async find(command: CommandReference | string): Promise<FoundCommand | undefined> {
+    checkCommand(command, this.engine.plan.numPartitions)
     const [reference] = await this.#resolve([command])
     if (reference === undefined) return undefined
     const place = await this.#placeOf(reference)
@@ -251,12 +252,11 @@ export class RedisCommands extends RedisPart implements QueuedCommands {
     }
   }
 
-  /** In which partitions commands are. */
+  /** In which partitions commands are that were checked. */
   async #resolve(
     commands: readonly (CommandReference | string)[],
   ): Promise<(CommandReference | undefined)[]> {
     const { numPartitions } = this.engine.plan
-    for (const command of commands) checkCommand(command, numPartitions)
     const all = commands.flatMap((command) =>
       typeof command === 'string' ? referencesTo(command, numPartitions) : [],
     )
