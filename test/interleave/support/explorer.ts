@@ -9,6 +9,7 @@
 // The threads take turns by themselves, by the same rule: waking this thread for each turn would
 // cost more than the steps do.
 
+import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { CommonsWord, SLOT_COUNT, Word } from '../../../src/memory/layout.ts'
 import { range } from '../../support/range.ts'
@@ -65,7 +66,7 @@ const layout = Object.freeze({
   FREE: 14,
   /** The cost of letting the other thread make the first step of a turn instead. */
   COST: 15,
-  /** 1 until this thread goes on. */
+  /** Threads that start or make steps: this one goes on when there is none. */
   BUSY: 16,
   PREFIX_LENGTH: 17,
   OUTCOME: 18,
@@ -135,6 +136,7 @@ export class Explorer {
     const control = new SharedArrayBuffer((layout.PREFIX + STEPS_MAX) * 4)
     const text = new SharedArrayBuffer(8192)
     this.#words = new Int32Array(control)
+    this.#words[layout.BUSY] = 2
     this.#text = Buffer.from(text)
     this.#memories = [regionBytes, commonsBytes].map((bytes) => new SharedArrayBuffer(bytes))
     this.#shadows = this.#memories.map(
@@ -151,20 +153,17 @@ export class Explorer {
 
   /** Waits until both threads are up. */
   async ready(): Promise<void> {
-    await Promise.all(
-      this.#workers.map(async (worker, thread) => {
-        const died = new Promise<never>((_, reject) => worker.once('error', reject))
-        const isUp = Atomics.waitAsync(
-          this.#words,
-          layout.STATUS + thread,
-          Status.RUNNING,
-          ANSWER_MS,
-        )
-        if ((await Promise.race([died, isUp.value])) === 'timed-out') {
-          throw new Error('a thread of the explorer did not start')
-        }
-      }),
-    )
+    const deaths = this.#workers.map(async (worker) => {
+      throw (await once(worker, 'error'))[0]
+    })
+    await Promise.race([...deaths, this.#starts()])
+  }
+
+  async #starts(): Promise<void> {
+    for (let left = 2; left > 0; left = Atomics.load(this.#words, layout.BUSY)) {
+      const { value } = Atomics.waitAsync(this.#words, layout.BUSY, left, ANSWER_MS)
+      if ((await value) === 'timed-out') throw new Error('a thread of the explorer did not start')
+    }
   }
 
   async close(): Promise<void> {
@@ -242,7 +241,7 @@ export class Explorer {
     words[layout.STATUS + thread] = Status.RUNNING
     Atomics.store(words, layout.GRANT + thread, steps)
     Atomics.notify(words, layout.GRANT + thread)
-    while (Atomics.load(words, layout.BUSY) === 1) {
+    while (Atomics.load(words, layout.BUSY) > 0) {
       if (Atomics.wait(words, layout.BUSY, 1, ANSWER_MS) === 'timed-out') {
         throw new Error(`thread ${thread} does not answer\n${this.#describe(undefined)}`)
       }
