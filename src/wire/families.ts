@@ -24,17 +24,19 @@ export const Family = Object.freeze({
   HOST: 9,
   /** Nothing carries it. */
   BANNED: 10,
-  /** Of a class of the environment's: a record if it has members of its own, else banned. */
-  BARE: 11,
+  /** Of a class: a record, unless it has members and all of them are hidden. */
+  CLASS: 11,
+  /** Of a class whose content is elsewhere: a record if it has members of its own, else banned. */
+  BARE: 12,
 })
 
 const CHAIN_MAX = 100
 const NATIVE_SOURCE = /\{\s*\[native code\]\s*\}$/
-const BANNED_TAGS =
-  /^(WeakRef|FinalizationRegistry|Generator|AsyncGenerator|.* Iterator|Iterator Helper)$/
+const PRIVATE_SOURCE = /\bthis\.#/
 
-/** Classes of the environment whose instances are refused even with members of their own. */
-const CLOSED_NAMES = /^(?:Abort\w+|FormData|Headers|Re(?:quest|sponse)|URL\w*|WebSocket)$/
+/** Classes whose instances are refused even with members of their own. */
+const CLOSED_NAMES =
+  /^(?:Abort\w+|CallSite|FinalizationRegistry|FormData|Headers|Promise|Re(?:quest|sponse)|URL\w*|Weak\w+|WebSocket)$/
 
 const BRANDS: readonly (readonly [isOf: (value: unknown) => boolean, family: number])[] = [
   [types.isDate, Family.DATE],
@@ -46,12 +48,6 @@ const BRANDS: readonly (readonly [isOf: (value: unknown) => boolean, family: num
   [types.isNativeError, Family.ERROR],
   [types.isSymbolObject, Family.BANNED],
   [types.isBoxedPrimitive, Family.BOXED],
-  [types.isPromise, Family.BANNED],
-  [types.isWeakMap, Family.BANNED],
-  [types.isWeakSet, Family.BANNED],
-  [types.isGeneratorObject, Family.BANNED],
-  [types.isMapIterator, Family.BANNED],
-  [types.isSetIterator, Family.BANNED],
   [types.isExternal, Family.BANNED],
 ]
 
@@ -84,8 +80,11 @@ export function familyOf(value: object, proto: object | null): number {
   if (proto === null) return Family.RECORD
   if (types.isKeyObject(value) || types.isCryptoKey(value)) return Family.HOST
   const family = familyOfPrototype(proto)
-  if (family === Family.BARE) return Object.keys(value).length ? Family.RECORD : Family.BANNED
-  return family === Family.HOST && types.isProxy(value) ? Family.BANNED : family
+  if (family === Family.HOST && types.isProxy(value)) return Family.BANNED
+  if (family < Family.CLASS) return family
+  if (Object.keys(value).length > 0) return Family.RECORD
+  const isEmpty = family === Family.CLASS && Reflect.ownKeys(value).length === 0
+  return isEmpty ? Family.RECORD : Family.BANNED
 }
 
 function familyOfPrototype(proto: object): number {
@@ -115,8 +114,8 @@ function ownValue(object: object, key: PropertyKey): unknown {
   return Object.getOwnPropertyDescriptor(object, key)?.value
 }
 
-function isNative(maker: unknown): maker is { readonly name: string } {
-  return typeof maker === 'function' && NATIVE_SOURCE.test(Function.prototype.toString.call(maker))
+function hasSource(maker: unknown, source: RegExp): maker is { readonly name: string } {
+  return typeof maker === 'function' && source.test(Function.prototype.toString.call(maker))
 }
 
 /** The name of a class of the environment's; globals that a program adds are enumerable. */
@@ -130,30 +129,30 @@ function globalName(maker: unknown): string | undefined {
 function isOfError(start: object): boolean {
   for (const proto of chainOf(start)) {
     const maker = ownValue(proto, 'constructor')
-    if (isNative(maker) && maker.name === 'Error') return true
+    if (hasSource(maker, NATIVE_SOURCE) && maker.name === 'Error') return true
   }
   return false
 }
 
 function judge(start: object): number {
-  let family: number = Family.RECORD
+  // An iterable without members holds what it gives in a private place.
+  let isBare = Symbol.iterator in start || Symbol.asyncIterator in start
   for (const proto of chainOf(start)) {
-    if (proto === Object.prototype) break
-    const tag = ownValue(proto, Symbol.toStringTag)
-    if (typeof tag === 'string' && BANNED_TAGS.test(tag)) return Family.BANNED
     const maker = ownValue(proto, 'constructor')
-    if (isNative(maker)) {
-      // An Object of another realm is as plain as ours.
-      if (maker.name === 'Object' && Object.getPrototypeOf(proto) === null) break
-      return Family.HOST
-    }
-    const name = globalName(maker)
+    const isNative = hasSource(maker, NATIVE_SOURCE)
+    const name = isNative ? maker.name : globalName(maker)
     if (name !== undefined && CLOSED_NAMES.test(name)) return Family.BANNED
+    if (isNative) {
+      if (name !== 'Object' || Object.getPrototypeOf(proto) !== null) return Family.HOST
+      // An Object of another realm is as plain as ours.
+      if (proto === start) return Family.RECORD
+      break
+    }
     // Node marks the classes whose instances its ports carry by symbols of these names.
     for (const symbol of Object.getOwnPropertySymbols(proto)) {
       if (symbol.description?.startsWith('messaging_')) return Family.HOST
     }
-    if (name !== undefined) family = Family.BARE
+    isBare ||= name !== undefined || hasSource(maker, PRIVATE_SOURCE)
   }
-  return family
+  return isBare ? Family.BARE : Family.CLASS
 }

@@ -93,10 +93,7 @@ class Walk implements SurveyResult {
     this.#members[depth] = undefined
     if (isArray) this.#visitArray(value, depth)
     else if (family === Family.RECORD) this.#visitMembers(value, depth)
-    else {
-      this.#depth = outer
-      this.#visitOther(value, family, depth)
-    }
+    else this.#visitOther(value, family, depth)
     this.#depth = outer
   }
 
@@ -131,7 +128,6 @@ class Walk implements SurveyResult {
   #visitOther(value: object, family: number, depth: number): void {
     switch (family) {
       case Family.MAP: {
-        this.#depth = depth
         let i = 0
         for (const [key, member] of Map.prototype.entries.call(value)) {
           this.#members[depth] = i++
@@ -143,7 +139,6 @@ class Walk implements SurveyResult {
         return
       }
       case Family.SET: {
-        this.#depth = depth
         let i = 0
         for (const member of Set.prototype.values.call(value)) {
           this.#members[depth] = i++

@@ -127,6 +127,9 @@ const ROWS: Record<string, Row> = {
   '`URL`, `Headers`, `AbortSignal` and others whose content cannot be copied': 'elsewhere',
   '`Event`, `EventTarget` and others of the environment, with no members of their own':
     refused('new Event("x")'),
+  'instances whose content is all private, keyed by symbols or not enumerable': refused(
+    'new (class { #one = 1; one() { return this.#one } })()',
+  ),
   'generators and iterators': refused('[[1].values()]'),
   'proxies of anything else': refused('new Proxy(new Map(), {})'),
   'buffers that were transferred away': refused('detached'),

@@ -1,8 +1,11 @@
 // Goal: docs/payloads.md says exactly what the codec does.
 // Method: each row of its table has a case here of the same name, and each case a row.
 
-import { createSecretKey } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { AsyncResource, createHook } from 'node:async_hooks'
+import { createECDH, createSecretKey } from 'node:crypto'
+import { opendirSync, readFileSync } from 'node:fs'
+import { mock } from 'node:test'
+import { MIMEType } from 'node:util'
 import { runInNewContext } from 'node:vm'
 import { MessageChannel, MessagePort } from 'node:worker_threads'
 import { expect, test } from 'vitest'
@@ -55,6 +58,15 @@ class Point {
   toJSON(): unknown {
     return this.#hidden
   }
+}
+
+/** What a formatter of stacks gets. */
+function callSite(): unknown {
+  const before = Error.prepareStackTrace
+  Error.prepareStackTrace = (_, sites) => sites[0]
+  const site = new Error('x').stack
+  Error.prepareStackTrace = before
+  return site
 }
 
 class PaymentError extends TypeError {
@@ -338,6 +350,52 @@ const CASES: Record<string, () => void> = {
     } finally {
       Reflect.deleteProperty(globalThis, 'Ping')
     }
+  },
+  'instances whose content is all private, keyed by symbols or not enumerable': () => {
+    class Money {
+      readonly #cents: number
+      constructor(cents: number) {
+        this.#cents = cents
+      }
+      get cents(): number {
+        return this.#cents
+      }
+    }
+    class Bag {
+      *[Symbol.iterator]() {
+        yield 1
+      }
+    }
+    class Marker {}
+    refuses(
+      new Money(1),
+      new (class extends Money {})(1),
+      new Bag(),
+      Object.assign(new Marker(), { [Symbol('content')]: 1 }),
+      Object.defineProperty(new Marker(), 'content', { value: 1 }),
+      new MIMEType('text/plain'),
+      new MIMEType('text/plain').params,
+      createECDH('secp256k1'),
+      createHook({}),
+      new AsyncResource('x'),
+      mock.fn().mock,
+      new Intl.Segmenter('en').segment('a b'),
+      new ReadableStream().values(),
+      callSite(),
+    )
+    const dir = opendirSync('.')
+    refuses(dir)
+    dir.closeSync()
+    for (const empty of [
+      new Marker(),
+      Object.create(new Marker()),
+      Object.create(Object.create(null)),
+    ])
+      becomes(empty, {})
+    becomes(Object.assign(new Money(1), { of: 'x' }), { of: 'x' })
+    becomes(Object.assign(new Bag(), { of: 'x' }), { of: 'x' })
+    for (const plain of [{}, runInNewContext('({})') as object])
+      becomes(Object.assign(plain, { [Symbol('s')]: 1 }), {})
   },
   'generators and iterators': () =>
     refuses(
