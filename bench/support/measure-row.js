@@ -46,7 +46,7 @@ export async function measureRow(row, systems, settings, shelf) {
     try {
       await within(work)
     } catch (error) {
-      left[system.name] = `failed: ${error instanceof Error ? error.message : String(error)}`
+      left[system.name] = `failed: ${reasonOf(error)}`
       contenders = contenders.filter((one) => one.system !== system)
     }
   }
@@ -217,4 +217,14 @@ async function within(work) {
   } finally {
     clearTimeout(timer)
   }
+}
+
+/**
+ * Why a system failed: a line that names no folder of this machine.
+ *
+ * @param {unknown} error
+ */
+function reasonOf(error) {
+  const message = error instanceof Error ? error.message : String(error)
+  return message.split('\n', 1)[0]?.replaceAll(/(?:file:\/\/)?\/\S*\//g, '')
 }
