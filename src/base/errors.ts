@@ -40,7 +40,7 @@ export const ERRORS = Object.freeze({
   ),
   CORELANE_DEGRADED: row(
     'ConfigError',
-    'The queue cannot honour {option} of {received}; it can do: {allowed} (set allowDegraded: true to go on without)',
+    'The queue cannot honour {option} of {received}; allowed: {allowed} (set allowDegraded: true to go on without)',
   ),
   CORELANE_DRAIN_TIMEOUT: row(
     'LaneError',
@@ -83,7 +83,7 @@ export const ERRORS = Object.freeze({
   ),
   CORELANE_NOT_HELD: row(
     'LaneError',
-    'The command "{id}" cannot be completed by worker {workerId}: {reason}',
+    'The command "{id}" cannot be completed by worker "{workerId}": {reason}',
   ),
   CORELANE_NO_STREAM: row(
     'ConfigError',
@@ -101,10 +101,14 @@ export const ERRORS = Object.freeze({
   CORELANE_QUEUE_FULL: row('QueueFullError', '{owner} is full: {reached}', true),
   CORELANE_QUEUE_MISMATCH: row(
     'ConfigError',
-    'The queue "{queue}" has {option} {expected}, this was opened with {received}',
+    'The queue "{queue}" has {option} {expected}, and this call asks for {received}',
   ),
-  CORELANE_QUEUE_REFUSED: row('ConfigError', 'The queue {queue} is not opened: {reason}'),
-  CORELANE_QUEUE_UNAVAILABLE: row('LaneError', 'The queue {queue} did not answer: {reason}', true),
+  CORELANE_QUEUE_REFUSED: row('ConfigError', 'The queue "{queue}" is not opened: {reason}'),
+  CORELANE_QUEUE_UNAVAILABLE: row(
+    'LaneError',
+    'The queue "{queue}" did not answer: {reason}',
+    true,
+  ),
   CORELANE_RESULT_EXPIRED: row(
     'LaneError',
     'The queue does not know the command "{id}" any more: it has ended and its result has expired after {resultTtlMs} ms, or it was lost',

@@ -18,7 +18,7 @@ const URL_VARIABLE = 'CORELANE_QUEUE_URL'
 /** Which flag to name when the queue refuses an option. */
 const FLAGS: Readonly<Record<string, string>> = {
   'RedisDistributedQueue.leaseMs': '--lease',
-  'partitions.count': '--queue-partitions',
+  'PartitionConfig.count': '--queue-partitions',
 }
 
 /** The flags of {@link QUEUE_FLAGS}. */
@@ -90,7 +90,8 @@ export function neededUrl(flag: string | undefined, command: string): string {
 export function laneNames(flag: string | undefined): string[] | undefined {
   const names = flag?.split(',')
   for (const name of names ?? []) {
-    if (!isPortableName(name)) throw new UsageError(`--lanes has ${show(name)}, which is no name`)
+    if (!isPortableName(name))
+      throw new UsageError(`--lanes has ${show(name)}; allowed: ${PORTABLE_NAME_ALLOWED}`)
   }
   return names
 }

@@ -35,9 +35,8 @@ import {
   refuseUnbounded,
 } from '../model/lane.ts'
 import {
-  type CheckedPartitions,
+  checkPartitions,
   PARTITION_COUNT_MAX,
-  PARTITION_RULES,
   type Partitioner,
   type PartitionOptions,
   type PartitionStrategy,
@@ -338,7 +337,7 @@ export function planManager<M, L extends string>(options: QueueManagerOptions<M,
   return Object.freeze({
     handlers: handlersUrl(checked.handlers),
     entry: checked.entry === undefined ? undefined : entryPath(checked.entry),
-    ...checkPartitions(checked.partitions),
+    ...planThreads(checked.partitions),
     lanes,
     defaultLane: chooseDefaultLane(lanes, checked.defaultLane),
     concurrency: checked.concurrencyPerPartition!,
@@ -417,22 +416,13 @@ function isThere(url: string): boolean {
   }
 }
 
-function checkPartitions(
+function planThreads(
   given: number | PartitionOptions | undefined,
 ): Pick<ManagerPlan, 'strategy' | 'partitionCount' | 'choose' | 'elastic'> {
   const partitions = typeof given === 'number' ? { count: given } : given
-  const checked = checkOptions<CheckedPartitions>('PartitionConfig', partitions, PARTITION_RULES)
-  const { strategy } = checked
-  if ((strategy === 'custom') !== (checked.choose !== undefined)) {
-    const allowed = strategy === 'custom' ? 'a function' : 'nothing unless the strategy is "custom"'
-    throw invalidOption('PartitionConfig.choose', show(checked.choose), allowed)
-  }
-  if (strategy === 'single' && (checked.count ?? 1) !== 1) {
-    const allowed = '1 where the strategy is "single"'
-    throw invalidOption('PartitionConfig.count', show(checked.count), allowed)
-  }
+  const checked = checkPartitions(partitions)
   const cores = Math.min(usableCores(), PARTITION_COUNT_MAX)
-  const { choose, min, max, idleTimeoutMs, count } = checked
+  const { strategy, choose, min, max, idleTimeoutMs, count } = checked
   const partitionCount = strategy === 'single' ? 1 : (max ?? count ?? Math.max(cores, min ?? 1))
   const isElastic = min !== undefined || max !== undefined || idleTimeoutMs !== undefined
   if (!isElastic) return { strategy, partitionCount, choose, elastic: undefined }

@@ -47,7 +47,8 @@ export class QueueMetrics {
       throw invalidOption(`QueueMetrics.backend.${name}`, show(backend?.[name]), 'a function')
     }
     this.#backend = backend
-    this.#intervalMs = checkOptions<MetricsOptions>('metrics', options, METRICS_RULES).intervalMs!
+    this.#intervalMs = checkOptions<MetricsOptions>('QueueMetrics', options, METRICS_RULES)
+      .intervalMs!
   }
 
   /** Metrics that are kept in this process alone. */

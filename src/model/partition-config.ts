@@ -2,7 +2,17 @@
 // Owns: nothing; data only.
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
-import { alias, anything, integer, milliseconds, type OptionRules, oneOf } from '../base/options.ts'
+import { show } from '../base/errors.ts'
+import {
+  alias,
+  anything,
+  checkOptions,
+  integer,
+  invalidOption,
+  milliseconds,
+  type OptionRules,
+  oneOf,
+} from '../base/options.ts'
 
 /** Most partitions a manager can have. */
 export const PARTITION_COUNT_MAX = 256
@@ -84,7 +94,7 @@ export interface PartitionOptions {
 }
 
 /** Options that were checked, with the name that the strategy has here. */
-export interface CheckedPartitions extends PartitionOptions {
+interface CheckedPartitions extends PartitionOptions {
   readonly strategy: PartitionStrategy
 }
 
@@ -100,6 +110,24 @@ export const PARTITION_RULES = Object.freeze({
   idleTimeoutMs: milliseconds(undefined, 0, TIMER_MS_MAX),
   choose: anything(undefined, 'a function', (value) => typeof value === 'function'),
 }) satisfies OptionRules
+
+/**
+ * Checks partitions, of a manager or of a queue.
+ *
+ * @throws ConfigError `CORELANE_INVALID_OPTION`, also for members that contradict each other.
+ */
+export function checkPartitions(partitions: PartitionOptions | undefined): CheckedPartitions {
+  const checked = checkOptions<CheckedPartitions>('PartitionConfig', partitions, PARTITION_RULES)
+  const { strategy, choose, count = 1 } = checked
+  if ((strategy === 'custom') !== (choose !== undefined)) {
+    const allowed = strategy === 'custom' ? 'a function' : 'nothing unless the strategy is "custom"'
+    throw invalidOption('PartitionConfig.choose', show(choose), allowed)
+  }
+  if (strategy === 'single' && count !== 1) {
+    throw invalidOption('PartitionConfig.count', show(count), '1 where the strategy is "single"')
+  }
+  return checked
+}
 
 /**
  * How many partitions a manager has and how commands find theirs. Immutable; every place that takes

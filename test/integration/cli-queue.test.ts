@@ -424,7 +424,7 @@ describeWithRedis('the queue from the command line', () => {
 
   test.each([
     ['--key, where it keeps no order', ['--key', 'user'], 'a queue of strategy hash; queue-'],
-    ['another shape', ['--queue-partitions', '5'], 'has partitions 3, this was opened with 5'],
+    ['another shape', ['--queue-partitions', '5'], 'has partitions 3, and this call asks for 5'],
   ])('a queue refuses %s', async (_, args, complaint) => {
     const name = newName()
     const partitions = PartitionConfig.balanced(3)
@@ -438,7 +438,7 @@ describeWithRedis('the queue from the command line', () => {
   test('a Redis that is not there ends each command, without a stack or the password', async () => {
     for (const { code, stderr, stdout } of await absent) {
       expect(stderr).toContain('unreachable: redis://127.0.0.1:1: connect ECONNREFUSED')
-      expect(stderr).toContain('The queue default did not answer: connect ECONNREFUSED')
+      expect(stderr).toContain('The queue "default" did not answer: connect ECONNREFUSED')
       expect(stderr).toContain('(redis://127.0.0.1:1)')
       expect(stderr).not.toContain(PASSWORD)
       expect(stderr).not.toMatch(/\n +at /)

@@ -1,10 +1,9 @@
 // Queue partitions: how many partitions a queue has, and how submitters choose among them.
 
 import { show } from '../../base/errors.ts'
-import { checkOptions, invalidOption } from '../../base/options.ts'
+import { invalidOption } from '../../base/options.ts'
 import {
-  type CheckedPartitions,
-  PARTITION_RULES,
+  checkPartitions,
   type PartitionOptions,
   type PartitionStrategy,
   PORTABLE_STRATEGIES,
@@ -20,18 +19,21 @@ export interface QueuePartitions {
  * Checks what partitions a queue is to have.
  *
  * @param fallback - How many there are where neither the user nor the strategy says so.
- * @throws ConfigError `CORELANE_INVALID_OPTION`, also for the strategy `custom`: submitters on
- * other machines could not follow it.
+ * @throws ConfigError `CORELANE_INVALID_OPTION`, also for the strategy `custom`, which submitters
+ * on other machines could not follow, and for threads that come and go.
  */
 export function planPartitions(
   partitions: PartitionOptions | undefined,
   fallback: () => number,
 ): QueuePartitions {
-  const checked = checkOptions<CheckedPartitions>('partitions', partitions, PARTITION_RULES)
-  const { strategy } = checked
+  const { strategy, count, min, max, idleTimeoutMs } = checkPartitions(partitions)
   if (!PORTABLE_STRATEGIES.includes(strategy)) {
     const allowed = `a strategy that every submitter can follow: ${PORTABLE_STRATEGIES.join(', ')}`
-    throw invalidOption('partitions.strategy', show(strategy), allowed)
+    throw invalidOption('PartitionConfig.strategy', show(strategy), allowed)
   }
-  return { strategy, numPartitions: strategy === 'single' ? 1 : (checked.count ?? fallback()) }
+  if ((min ?? max ?? idleTimeoutMs) !== undefined) {
+    const allowed = 'a manager, whose partitions are threads'
+    throw invalidOption('PartitionConfig.elastic', 'given to a queue', allowed)
+  }
+  return { strategy, numPartitions: strategy === 'single' ? 1 : (count ?? fallback()) }
 }

@@ -114,7 +114,10 @@ const CAPABILITIES: QueueCapabilities = Object.freeze({
 export function liftQueue(queue: DistributedQueue, options?: LiftOptions): LeasedQueue {
   checkWhole('numPartitions', queue.numPartitions, 1, PARTITION_COUNT_MAX)
   checkName('workerId', queue.workerId)
-  return new LiftedQueue(queue, checkOptions<Complete<LiftOptions>>('queue', options, LIFT_RULES))
+  return new LiftedQueue(
+    queue,
+    checkOptions<Complete<LiftOptions>>('liftQueue', options, LIFT_RULES),
+  )
 }
 
 /** A submitter and a worker of the same object share what was lifted: so results arrive. */

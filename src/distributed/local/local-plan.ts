@@ -68,7 +68,7 @@ export function planLocalQueue(
   options: LocalQueueOptions | undefined,
 ): LocalQueuePlan {
   const checked = checkOptions<Complete<LocalQueueOptions, 'workerId' | 'maxPending'>>(
-    'queue',
+    'LocalDistributedQueue',
     options,
     LOCAL_QUEUE_RULES,
   )

@@ -4,7 +4,6 @@
 import { hostname } from 'node:os'
 import type { RedisClientOptions } from 'redis'
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
-import { show } from '../../base/errors.ts'
 import {
   anything,
   type Complete,
@@ -186,9 +185,6 @@ export function planRedisQueue(options: RedisQueueOptions | undefined): RedisQue
   const asked = checked.partitions ?? {}
   const partitions = planPartitions(asked, () => PARTITION_COUNT)
   const { strategy, numPartitions } = partitions
-  if (asked.count !== undefined && asked.count !== numPartitions) {
-    throw invalidOption('partitions.count', show(asked.count), '1 with the strategy single')
-  }
   const hasCount = asked.count !== undefined || strategy === 'single'
   const required = {
     ...(asked.strategy === undefined ? {} : { strategy }),

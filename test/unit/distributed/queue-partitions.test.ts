@@ -16,9 +16,13 @@ test('a count that is not given is that of the engine, and one with the strategy
 })
 
 test.each([
-  [PartitionConfig.custom(2, () => 0), 'partitions.strategy'],
-  [{ strategy: 'hash' as const, count: 0 }, 'partitions.count'],
-  [{ strategy: 'odd' as never }, 'partitions.strategy'],
+  [PartitionConfig.custom(2, () => 0), 'PartitionConfig.strategy'],
+  [{ strategy: 'hash' as const, count: 0 }, 'PartitionConfig.count'],
+  [{ strategy: 'odd' as never }, 'PartitionConfig.strategy'],
+  [{ strategy: 'single' as const, count: 2 }, 'PartitionConfig.count'],
+  [{ choose: () => 0 }, 'PartitionConfig.choose'],
+  [PartitionConfig.elastic(1, 4), 'PartitionConfig.elastic'],
+  [{ idleTimeoutMs: 5 }, 'PartitionConfig.elastic'],
 ])('%j is refused', (partitions, option) => {
   const code = 'CORELANE_INVALID_OPTION'
   expect(() => plan(partitions)).toThrow(expect.objectContaining({ code }))
