@@ -38,7 +38,7 @@ export const benchCommand: CliCommand = {
   summary: 'Compare partition strategies, on your own handlers and keys if you like',
   examples: [
     'corelane bench strategies --html strategies.html',
-    'corelane bench strategies --handlers ./mine.js --type resize --keys keys.txt',
+    'corelane bench strategies --handlers ./mine.mjs --type resize --keys keys.txt',
   ],
   options: {
     handlers: {

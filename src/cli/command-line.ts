@@ -123,7 +123,7 @@ export function readCommandLine(
       if (option === undefined) {
         const meant = nearest(token.rawName, [...known.keys()])
         const hint = meant === undefined ? '' : ` (did you mean ${meant}?)`
-        throw new UsageError(`Unknown option \`${token.rawName}\`${hint}`)
+        throw new UsageError(`there is no option ${token.rawName}${hint}`)
       }
       if (given.has(option)) throw new UsageError(`${token.rawName} is given more than once`)
       // The word after an option is its value, unless it is an option itself.
@@ -161,7 +161,7 @@ function readValue(option: CliOption, typed: string | undefined): unknown {
     if (typed !== undefined) throw new UsageError(`${word} takes no value`)
     return true
   }
-  if (typed === undefined) throw new UsageError(`option \`${option.flag}\` value is missing`)
+  if (typed === undefined) throw new UsageError(`${word} needs a value: ${option.flag}`)
   const { rule } = option
   // A text that looks like a number stays as typed where texts are allowed.
   if (rule.accepts(typed)) return rule.meaning?.(typed) ?? typed
@@ -171,14 +171,11 @@ function readValue(option: CliOption, typed: string | undefined): unknown {
 }
 
 function refuseWrongCount(command: CliCommand, args: readonly string[]): void {
-  const { args: named } = namesOf(command)
-  if (args.length < named.filter((name) => name.startsWith('<')).length) {
-    throw new UsageError(`missing required args for command \`${command.usage}\``)
-  }
-  if (args.length > named.length) {
-    const surplus = args.slice(named.length).map((arg) => `\`${arg}\``)
-    throw new UsageError(`Unused args: ${surplus.join(', ')}`)
-  }
+  const { name, args: named } = namesOf(command)
+  const missing = named.slice(args.length).find((arg) => arg.startsWith('<'))
+  if (missing !== undefined) throw new UsageError(`${name} needs ${missing}`)
+  const surplus = args.slice(named.length).map((arg) => show(arg))
+  if (surplus.length > 0) throw new UsageError(`${name} takes no argument ${surplus.join(', ')}`)
 }
 
 const HELP_ROW = ['-h, --help', 'Display this message'] as const
@@ -207,7 +204,7 @@ export function helpOf(commands: readonly CliCommand[]): string {
 }
 
 /** What `--help` prints for a command. */
-export function helpOfCommand({ usage, options, examples }: CliCommand): string {
+export function helpOfCommand({ usage, summary, options, examples }: CliCommand): string {
   const rows = Object.values(options).map(({ flag, summary, rule }) => {
     const { default: fallback } = rule
     const isShown = fallback !== undefined && fallback !== false
@@ -216,6 +213,8 @@ export function helpOfCommand({ usage, options, examples }: CliCommand): string 
   return [
     'Usage:',
     `  $ corelane ${usage}`,
+    '',
+    summary,
     '',
     'Options:',
     ...columns([...rows, HELP_ROW]),

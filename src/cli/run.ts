@@ -49,8 +49,8 @@ export const runCommand: CliCommand = {
   usage: 'run [handlers]',
   summary: 'Run commands from stdin, one JSON object a line; results go to stdout',
   examples: [
-    'seq 100 | sed \'s/.*/{"payload":&}/\' | corelane run ./handlers.js --type burn --progress',
-    'corelane run ./handlers.js --key user.id --ordered < commands.ndjson > results.ndjson',
+    'seq 100 | sed \'s/.*/{"payload":&}/\' | corelane run ./handlers.mjs --type burn --progress',
+    'corelane run ./handlers.mjs --key user.id --ordered < commands.ndjson > results.ndjson',
     'corelane run --queue redis://localhost --name images < commands.ndjson > results.ndjson',
   ],
   options: {

@@ -29,8 +29,8 @@ export const workerCommand: CliCommand = {
   usage: 'worker <handlers>',
   summary: 'Run commands of a queue until a signal comes; any number of workers share it',
   examples: [
-    'corelane worker ./handlers.js --queue redis://localhost --name images',
-    'CORELANE_QUEUE_URL=rediss://user:secret@host corelane worker ./handlers.js --lanes skill,prompt',
+    'corelane worker ./handlers.mjs --queue redis://localhost --name images',
+    'CORELANE_QUEUE_URL=rediss://user:secret@host corelane worker ./handlers.mjs --lanes skill,prompt',
   ],
   options: {
     ...QUEUE_FLAGS,

@@ -214,9 +214,9 @@ test.each([
   [['run', handlers, '--key', 'a', '--strategy', 'balanced'], '--key is given with --strategy bal'],
   [['run', handlers, '--in-flight', '0'], '--in-flight is 0; allowed: an integer from 1 to 65536'],
   [['run', handlers, '--line-bytes', 'many'], '--line-bytes is "many"; allowed: an integer'],
-  [['run', handlers, 'surplus'], 'Unused args: `surplus`'],
+  [['run', handlers, 'surplus'], 'run takes no argument "surplus"'],
   [['run'], 'run needs <handlers>, or --queue where workers have them'],
-  [['worker'], 'missing required args for command `worker <handlers>`'],
+  [['worker'], 'worker needs <handlers>'],
   [['fly'], 'there is no command "fly"; commands: run'],
   [['--fly'], 'there is no option --fly'],
 ])('the command line %j exits with 2 and says why', async (args, complaint) => {

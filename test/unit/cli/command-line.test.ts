@@ -41,7 +41,7 @@ test('a value may begin with a dash, as random ids and tokens may', () => {
   expect(read('--key', '-McTXZDW7')).toMatchObject({ key: '-McTXZDW7' })
   expect(read('--ordered', '--key', '-', '--in-flight', '7')).toMatchObject({ key: '-' })
   expect(read('--key=--x')).toMatchObject({ key: '--x' })
-  expect(() => read('--key', '-h')).toThrow('value is missing')
+  expect(() => read('--key', '-h')).toThrow('--key needs a value: --key <path>')
 })
 
 test.each([
@@ -49,23 +49,25 @@ test.each([
   ['of another kind', ['--in-flight', 'x'], '--in-flight is "x"; allowed: an integer'],
   ['given twice', ['--key', 'a', '--key', 'b'], '--key is given more than once'],
   ['with a negative value', ['--in-flight', '-5'], '--in-flight is -5; allowed: an integer'],
-  ['without its value', ['--key'], 'option `--key <path>` value is missing'],
-  ['whose value is an option', ['--key', '--ordered'], 'option `--key <path>` value is missing'],
+  ['without its value', ['--key'], '--key needs a value: --key <path>'],
+  ['whose value is an option', ['--key', '--ordered'], '--key needs a value: --key <path>'],
   ['with a value it does not take', ['--ordered=yes'], '--ordered takes no value'],
-  ['with a dot', ['--key.a', 'b'], 'Unknown option `--key.a`'],
-  ['of one letter', ['-k'], 'Unknown option `-k`'],
-  ['in camel case', ['--inFlight', '5'], '`--inFlight` (did you mean --in-flight?)'],
-  ['misspelt', ['--orderd'], 'Unknown option `--orderd` (did you mean --ordered?)'],
+  ['with a dot', ['--key.a', 'b'], 'there is no option --key.a'],
+  ['of one letter', ['-k'], 'there is no option -k'],
+  [
+    'in camel case',
+    ['--inFlight', '5'],
+    'there is no option --inFlight (did you mean --in-flight?)',
+  ],
+  ['misspelt', ['--orderd'], 'there is no option --orderd (did you mean --ordered?)'],
 ])('an option %s is refused', (_what, words, message) => {
   expect(() => read(...words)).toThrow(message)
 })
 
 test('arguments are counted', () => {
   expect(readCommandLine(command, ['there'])?.args).toEqual(['there'])
-  expect(() => readCommandLine(command, [])).toThrow(
-    'missing required args for command `go <where>`',
-  )
-  expect(() => read('too', 'far')).toThrow('Unused args: `too`, `far`')
+  expect(() => readCommandLine(command, [])).toThrow('go needs <where>')
+  expect(() => read('too', 'far')).toThrow('go takes no argument "too", "far"')
   expect(() => read('--', 'far')).toThrow('arguments after -- mean nothing here')
   expect(readCommandLine(command, ['there', '--'])?.args).toEqual(['there'])
 })
@@ -73,5 +75,6 @@ test('arguments are counted', () => {
 test('help is given wherever it is asked for, and lists options with their defaults', () => {
   expect(readCommandLine(command, ['--help'])).toBeUndefined()
   expect(readCommandLine(command, ['there', '-h'])).toBeUndefined()
+  expect(helpOfCommand(command)).toContain(`go <where>\n\n${command.summary}\n`)
   expect(helpOfCommand(command)).toContain('  --in-flight <n>  Bound (default: 5)\n')
 })
