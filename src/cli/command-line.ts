@@ -113,9 +113,7 @@ export function readCommandLine(
     if (token.kind === 'positional') {
       args.push(token.value)
     } else if (token.kind === 'option-terminator') {
-      if (token.index + 1 < words.length) {
-        throw new UsageError('arguments after -- mean nothing here')
-      }
+      // The words that follow are arguments.
     } else if (HELP_FLAGS.includes(token.rawName)) {
       return undefined
     } else {

@@ -68,8 +68,9 @@ test('arguments are counted', () => {
   expect(readCommandLine(command, ['there'])?.args).toEqual(['there'])
   expect(() => readCommandLine(command, [])).toThrow('go needs <where>')
   expect(() => read('too', 'far')).toThrow('go takes no argument "too", "far"')
-  expect(() => read('--', 'far')).toThrow('arguments after -- mean nothing here')
   expect(readCommandLine(command, ['there', '--'])?.args).toEqual(['there'])
+  expect(readCommandLine(command, ['--', '--there'])?.args).toEqual(['--there'])
+  expect(() => read('--', 'far')).toThrow('go takes no argument "far"')
 })
 
 test('help is given wherever it is asked for, and lists options with their defaults', () => {
