@@ -52,8 +52,9 @@ const RING_BYTES_MAX = 2 ** 28
 /** Options of a queue manager. All but `handlers` have defaults. */
 export interface QueueManagerOptions<M = AnyHandlers, L extends string = string> {
   /**
-   * The handler module: a URL, or a path that is resolved from the working directory. Where a `.js`
-   * does not exist, the `.ts` beside it is taken. `handlersAt` gives it the module's type.
+   * The handler module, which must be given: a URL, or a path that is resolved from the working
+   * directory. Where a `.js` does not exist, the `.ts` beside it is taken. `handlersAt` gives it
+   * the module's type.
    */
   readonly handlers?: URL | string | HandlersAt<M> | undefined
   /**
@@ -66,7 +67,7 @@ export interface QueueManagerOptions<M = AnyHandlers, L extends string = string>
    * `balanced`. Default: `balanced`, one per core.
    */
   readonly partitions?: number | PartitionOptions | undefined
-  /** Lanes by name. Default: system, control, query, session, skill, prompt, most urgent first. */
+  /** 1 to 256 by name. Default: system, control, query, session, skill, prompt, in that order. */
   readonly lanes?: Readonly<Record<L, LaneOptions>> | undefined
   /**
    * Asynchronous handlers that may run at once in one partition, 1 to 1,024. Default 1. Commands
@@ -86,24 +87,27 @@ export interface QueueManagerOptions<M = AnyHandlers, L extends string = string>
    * Lane of `run` and of the typed proxy. Default: `query` if there is one, else the first lane.
    */
   readonly defaultLane?: NoInfer<L> | undefined
-  /** The threads' `workerData`, as for `new Worker`. */
+  /** The threads' `workerData`, as for `new Worker`. Default: none. */
   readonly workerData?: unknown
   /** The threads' environment, as for `new Worker`. Default: a copy of this process's. */
   readonly env?: NodeJS.ProcessEnv | typeof import('node:worker_threads').SHARE_ENV | undefined
   /** The threads' Node options, as for `new Worker`. Default: this process's. */
   readonly execArgv?: readonly string[] | undefined
-  /** The threads' memory limits, as for `new Worker`: MiB. ArrayBuffers do not count. */
+  /** The threads' limits in MiB, as for `new Worker`, ArrayBuffers left out. Default: V8's. */
   readonly resourceLimits?: import('node:worker_threads').ResourceLimits | undefined
   /** Bytes of each of a partition's two rings: a power of two, 16 KiB to 256 MiB. Default 1 MiB. */
   readonly ringBytes?: number | undefined
-  /** How long loading and setting up the handler module may take. Default 60,000 ms. */
+  /**
+   * How long loading and setting up the handler module may take, 1 to 2^31 - 1 ms. Default 60,000.
+   */
   readonly startTimeoutMs?: number | undefined
-  /** How long a broadcast may take on each partition. Default 60,000 ms. */
+  /** How long a broadcast may take on each partition, 1 to 2^31 - 1 ms. Default 60,000. */
   readonly broadcastTimeoutMs?: number | undefined
-  /** How long `close` waits for running handlers and `teardown`. Default 1,000 ms. */
+  /** How long `close` waits for handlers and `teardown`, 0 to 2^31 - 1 ms. Default 1,000. */
   readonly closeTimeoutMs?: number | undefined
   /**
-   * How long `drain` waits without a time, and leaving an `await using` block. Default 30,000 ms.
+   * How long `drain` waits by default, and leaving an `await using` block, 0 to 2^31 - 1 ms.
+   * Default 30,000.
    */
   readonly drainTimeoutMs?: number | undefined
   /** Threads that a command may kill before it is a dead letter, 1 to 10. Default 2. */
@@ -111,7 +115,8 @@ export interface QueueManagerOptions<M = AnyHandlers, L extends string = string>
   /** Dead letters that are kept, 0 to 1,000,000; past it the oldest is dropped. Default 1,000. */
   readonly deadLetterCapacity?: number | undefined
   /**
-   * How long a handler may run on past its time-out before its thread is replaced. Default 50 ms.
+   * How long a handler may run on past its time-out before its thread is replaced, 0 to 2^31 - 1
+   * ms. Default 50.
    */
   readonly timeoutGraceMs?: number | undefined
   /**
@@ -218,7 +223,7 @@ export interface BroadcastOptions {
    * the latest is kept. One that rejects is not kept. Default false.
    */
   readonly sticky?: boolean | undefined
-  /** A sticky broadcast replaces the latest with its key, instead of the latest of its type. */
+  /** A sticky broadcast replaces the latest with its key. Default: the latest of its type. */
   readonly key?: string | undefined
 }
 

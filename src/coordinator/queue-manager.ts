@@ -104,8 +104,9 @@ class Manager<M, L extends string> {
    * `CORELANE_COMMAND_DROPPED`.
    *
    * @returns When every partition is ready. Calling it again gives the same promise.
-   * @throws ConfigError `CORELANE_HANDLERS_FAILED`; the manager is closed then.
-   * @throws ClosedError `CORELANE_CLOSED` if `shutdown` or `close` came before the first call.
+   * @throws (as a rejection) ConfigError `CORELANE_HANDLERS_FAILED`; the manager is closed then.
+   * @throws (as a rejection) ClosedError `CORELANE_CLOSED` if `shutdown` or `close` came before the
+   * first call.
    */
   start(): Promise<void> {
     return this.#runtime.start()
@@ -119,8 +120,9 @@ class Manager<M, L extends string> {
    * @param rest - The payload, copied when the command is bound to a partition, and options.
    * @returns What the handler returns; rejects with what it throws.
    * @throws (as a rejection) ConfigError for an unknown lane or type or a bad option; ClosedError
-   * after `shutdown`; SerializationError if the payload or result cannot cross threads;
-   * PartitionLostError if the thread died while the handler ran.
+   * after `shutdown`; QueueFullError at a bound that rejects; DeadlineExceededError if it did not
+   * start in time; TimeoutError; AbortError; SerializationError if the payload or result cannot
+   * cross threads; PartitionLostError if the thread died while the handler ran.
    */
   submit<K extends RunName<M>, P = unknown>(
     lane: L,
@@ -189,6 +191,7 @@ class Manager<M, L extends string> {
    * @param options - Of every command.
    * @returns The results in the order of the payloads; rejects with the first failure, while the
    * others run on.
+   * @throws (as a rejection) What {@link QueueManager.submit} rejects with.
    */
   async submitMany<K extends RunName<M>, P = unknown>(
     lane: L,
@@ -294,8 +297,8 @@ class Manager<M, L extends string> {
    * too, before its first command; the latest of its type is kept, or the latest with its `key`.
    * Default false.
    * @returns The results, by partition. One that has no thread at the moment is left out.
-   * @throws What a handler throws; PartitionLostError; LaneError `CORELANE_CONTROL_TIMEOUT`. It may
-   * have run on some partitions then, and is not kept.
+   * @throws (as a rejection) What a handler throws; PartitionLostError; LaneError
+   * `CORELANE_CONTROL_TIMEOUT`. It may have run on some partitions then, and is not kept.
    */
   broadcast<K extends RunName<M>, P = unknown>(
     type: K,
@@ -312,9 +315,9 @@ class Manager<M, L extends string> {
    *
    * @param handlers - Another module from now on: a URL or a path. Default: the present one.
    * @returns When every thread is new. Handlers that the module has gained can be used then.
-   * @throws ConfigError `CORELANE_HANDLERS_FAILED`: a new thread did not load, and nothing has
-   * changed; ClosedError `CORELANE_CLOSED`: the manager was closed meanwhile; PartitionLostError:
-   * native code holds eight threads of a partition.
+   * @throws (as a rejection) ConfigError `CORELANE_HANDLERS_FAILED`: a new thread did not load, and
+   * nothing has changed; ClosedError `CORELANE_CLOSED`: the manager was closed meanwhile;
+   * PartitionLostError: native code holds eight threads of a partition.
    */
   async reload(handlers?: URL | string): Promise<void> {
     checkGiven('reload', { handlers }, RELOAD_RULES)
@@ -449,8 +452,8 @@ class Manager<M, L extends string> {
    * Refuses new commands and waits for those that were submitted.
    *
    * @param timeoutMs - How long to wait, in milliseconds. Default: `drainTimeoutMs`.
-   * @throws LaneError `CORELANE_DRAIN_TIMEOUT` with what is left, by lane, in `details.lanes`; it
-   * goes on running until `close`.
+   * @throws (as a rejection) LaneError `CORELANE_DRAIN_TIMEOUT` with what is left, by lane, in
+   * `details.lanes`; it goes on running until `close`.
    */
   async drain(timeoutMs: number = this.#plan.drainTimeoutMs): Promise<void> {
     checkGiven('drain', { timeoutMs }, DRAIN_RULES)
@@ -461,7 +464,8 @@ class Manager<M, L extends string> {
    * Ends everything: commands that have not finished reject, threads tear down and end.
    *
    * @returns When every thread has ended. Calling it again gives the same promise.
-   * @throws AggregateError of the errors that `teardown` threw, once every thread has ended.
+   * @throws (as a rejection) AggregateError of the errors that `teardown` threw, once every thread
+   * has ended.
    */
   close(): Promise<void> {
     return this.#runtime.close()

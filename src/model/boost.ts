@@ -24,7 +24,7 @@ export interface BoostStep {
 
 /** The plain form of {@link PriorityBoostConfig}. */
 export interface PriorityBoostOptions {
-  /** After so long a command is most urgent of all. 1 to 2^31 - 1 ms. */
+  /** After so long a command is most urgent of all. 1 to 2^31 - 1 ms. Default: never. */
   readonly deadlineMs?: number | undefined
   /** What happens before that, in ascending order of time. Default: nothing. */
   readonly steps?: readonly BoostStep[] | undefined

@@ -59,7 +59,10 @@ export interface CommandOptions {
    * resolved from the working directory. Each thread loads it when it first runs it.
    */
   readonly file?: URL | string | undefined
-  /** Commands with one key go to one partition, in order. Needs `hash`, `single` or `custom`. */
+  /**
+   * Commands with one key, of 1 to 1,024 characters, go to one partition, in order. Needs `hash`,
+   * `single` or `custom`. Default: none.
+   */
   readonly key?: string | undefined
   /**
    * Its tenant, user or job: commands of one group of a lane wait together, and groups take fair
@@ -69,8 +72,8 @@ export interface CommandOptions {
   /** Urgency within the lane: 0 (the most urgent) to 255. Default 128. */
   readonly priority?: number | undefined
   /**
-   * When it should have started, counted from submission: 1 to 2^31 - 1 ms. The effect is up
-   * to its lane's `onDeadline`. Default: the deadline of its lane's boost, if any.
+   * When it should have started, counted from submission: 1 to 2^31 - 1 ms. `onDeadline` says
+   * what happens then. Default: the deadline of its lane's boost, if any.
    */
   readonly deadlineMs?: number | undefined
   /** What happens at its deadline. Default: the `onDeadline` of its lane. */
@@ -159,7 +162,7 @@ export interface CommandContext {
   readonly key: string | undefined
   /** 1 for the first run. */
   readonly attempt: number
-  /** When it should be done, in milliseconds on the clock of `startedAt`, if it has a deadline. */
+  /** When it should have started, in milliseconds on the clock of `startedAt`. */
   readonly deadline: number | undefined
   /**
    * When this run started: monotonic milliseconds, comparable between all threads of the process.

@@ -57,7 +57,9 @@ export interface LaneOptions {
    * needs one of them. Default `wait`.
    */
   readonly overflow?: 'wait' | 'reject' | undefined
-  /** Unsettled commands at which `queue.lane.pressure` is emitted. Default: never. */
+  /**
+   * Unsettled commands at which `queue.lane.pressure` is emitted, 1 to 2^31 - 1. Default: never.
+   */
   readonly pressureThreshold?: number | undefined
   /**
    * Its commands of one group that may run at once over all partitions, 1 to 65,536. Default: no

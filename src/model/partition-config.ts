@@ -89,7 +89,7 @@ export interface PartitionOptions {
   readonly max?: number | undefined
   /** How long a thread above `min` is idle before it ends, 0 to 2^31 - 1 ms. Default 10,000 ms. */
   readonly idleTimeoutMs?: number | undefined
-  /** The partitioner of the `custom` strategy. */
+  /** The partitioner of the `custom` strategy. Default: none. */
   readonly choose?: Partitioner | undefined
 }
 
@@ -174,7 +174,7 @@ export class PartitionConfig implements PartitionOptions {
   /**
    * As `balanced`, with threads that come with load and go when they are idle.
    *
-   * @param min - Threads that stay.
+   * @param min - Threads that stay, 0 to 256.
    * @param max - Threads at most. Default: one per core.
    * @param idleTimeoutMs - How long a thread above `min` is idle before it ends. Default 10,000 ms.
    */
@@ -183,7 +183,7 @@ export class PartitionConfig implements PartitionOptions {
   }
 
   /**
-   * Commands go to the partitions in turn: first-in first-out per partition. Keys are refused.
+   * Commands go to the partitions in turn, and start there by urgency. Keys are refused.
    *
    * @param count - Number of partitions. Default: one per core.
    */
@@ -201,7 +201,7 @@ export class PartitionConfig implements PartitionOptions {
     return new PartitionConfig('hash', count)
   }
 
-  /** A single partition: one thread, strict order. */
+  /** A single partition: one thread, which takes keys. */
   static single(): PartitionConfig {
     return new PartitionConfig('single', 1)
   }
@@ -214,7 +214,7 @@ export class PartitionConfig implements PartitionOptions {
   /**
    * A function chooses.
    *
-   * @param count - Number of partitions.
+   * @param count - Number of partitions, 1 to 256.
    * @param choose - Called on submit.
    */
   static custom(count: number, choose: Partitioner): PartitionConfig {

@@ -68,7 +68,7 @@ export class RateLimitConfig implements RateLimitOptions {
    * So many starts in any window.
    *
    * @param limit - Starts.
-   * @param windowMs - Length of the window.
+   * @param windowMs - Length of the window, 1 ms to 7 days.
    * @param options - `algorithm` and `scope`. Default: a global token bucket.
    */
   static per(

@@ -139,7 +139,7 @@ export class RetryPolicy implements RetryOptions {
    * Retries after the same delay each time.
    *
    * @param retries - How often, 0 to 100.
-   * @param delayMs - The delay.
+   * @param delayMs - The delay, 0 to 2^31 - 1 ms.
    */
   static fixed(retries: number, delayMs: number): RetryPolicy {
     return new RetryPolicy({ retries, backoff: 'fixed', delayMs, maxDelayMs: delayMs })

@@ -38,7 +38,7 @@ import { metricsOf, type Watched } from './watched.ts'
 
 /** Options of a dashboard. */
 export interface DashboardOptions {
-  /** Port; 0 takes a free one. Default 0. */
+  /** Port, 0 to 65,535; 0 takes a free one. Default 0. */
   readonly port?: number | undefined
   /** Address to listen on. Default `127.0.0.1`; any other than loopback needs a `token`. */
   readonly host?: string | undefined

@@ -28,9 +28,9 @@ export interface MonitorWarning {
 export interface MonitorOptions {
   /** How often it looks, 10 to 2^31 - 1 ms. Default 10,000. */
   readonly intervalMs?: number | undefined
-  /** Waiting commands of a lane at which it warns. Default 100. */
+  /** Waiting commands of a lane at which it warns, 1 to 2^31 - 1. Default 100. */
   readonly queuedWarning?: number | undefined
-  /** Running commands of a lane at which it warns. Default 50. */
+  /** Running commands of a lane at which it warns, 1 to 2^31 - 1. Default 50. */
   readonly runningWarning?: number | undefined
   /**
    * Is called once for each lane and measure, until it is below its threshold; its errors are

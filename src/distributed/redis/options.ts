@@ -78,25 +78,33 @@ export interface RedisQueueOptions {
   readonly workerId?: string | undefined
   /** How long a delivery is its worker's unless extended, 100 to 2^31 - 1 ms. Default 30,000. */
   readonly leaseMs?: number | undefined
-  /** How often a command is started before it is dead, if its workers die. Default 3. */
+  /** How often a command is started before it is dead, if workers die, 1 to 1,000. Default 3. */
   readonly maxDeliveries?: number | undefined
-  /** How long results are kept and ids known after a command ended. Default 3,600,000 ms: 1 h. */
+  /**
+   * How long results are kept and ids known after a command ended, 1 ms to 30 days. Default
+   * 3,600,000: 1 h.
+   */
   readonly resultTtlMs?: number | undefined
   /**
    * How long an empty lane keeps its keys after its last command, 100 ms to 30 days. Workers remove
    * them. Default 3,600,000: 1 h.
    */
   readonly laneTtlMs?: number | undefined
-  /** Most dead commands that a partition keeps; past it the oldest go. Default 10,000. */
+  /**
+   * Most dead commands that a partition keeps, 1 to 1,000,000; past it the oldest go. Default
+   * 10,000.
+   */
   readonly maxDead?: number | undefined
-  /** Most bytes of a payload or a result, encoded. Default 1 MiB. */
+  /** Most bytes of a payload or a result, encoded: 1 KiB to 256 MiB. Default 1 MiB. */
   readonly maxBytes?: number | undefined
   /**
-   * How long Redis may take to answer once before the connection is made anew. Default 5,000 ms.
+   * How long Redis may take to answer before the connection is made anew, 50 to 2^31 - 1 ms.
+   * Default 5,000.
    */
   readonly commandTimeoutMs?: number | undefined
   /**
-   * How long a call is repeated before it fails with `CORELANE_QUEUE_UNAVAILABLE`. Default 15,000.
+   * How long a call is repeated before it fails with `CORELANE_QUEUE_UNAVAILABLE`, 50 to 2^31 - 1
+   * ms. Default 15,000.
    */
   readonly callTimeoutMs?: number | undefined
   /**

@@ -35,8 +35,8 @@ export interface SubmitterOptions {
    */
   readonly sweepMs?: number | undefined
   /**
-   * How long the queue may take to accept a command before it rejects, counted from the call, also
-   * while it waits for room. Default: as long as it takes.
+   * How long the queue may take to accept a command before it rejects, 1 to 2^31 - 1 ms from the
+   * call, also while it waits for room. Default: as long as it takes.
    */
   readonly timeoutMs?: number | undefined
   /**
@@ -82,8 +82,8 @@ export interface SubmitOptions {
   /** Names the command: the same id is the same command. Default: a random one. */
   readonly id?: string | undefined
   /**
-   * Commands with the same key run one at a time, in the order they were enqueued. Needs a queue
-   * whose strategy is `hash` or `single`.
+   * Commands with the same key, of 1 to 1,024 characters, run one at a time, in the order they were
+   * enqueued. Needs a queue whose strategy is `hash` or `single`. Default: none.
    */
   readonly key?: string | undefined
   /**
@@ -96,7 +96,7 @@ export interface SubmitOptions {
   readonly priority?: number | undefined
   /**
    * When it should have started, 1 to 2^31 - 1 ms from now. The queue measures it from acceptance;
-   * what the command waits here before that is taken off.
+   * what the command waits here before that is taken off. Default: the deadline of its lane.
    */
   readonly deadlineMs?: number | undefined
   /** Keeps it in the queue for so long after its acceptance, 0 to 2^31 - 1 ms. Default 0. */

@@ -161,7 +161,8 @@ export class Submitter<M = AnyHandlers> {
    * @param rest - The payload and options.
    * @returns What the handler returns; rejects with an error like the one it threw.
    * @throws (as a rejection) ConfigError `CORELANE_INVALID_ENVELOPE`, `CORELANE_INVALID_OPTION`,
-   * `CORELANE_DEGRADED`; LaneError `CORELANE_QUEUE_UNAVAILABLE` after `timeoutMs`; ClosedError
+   * `CORELANE_UNKNOWN_LANE`, `CORELANE_UNKNOWN_TYPE`, `CORELANE_DEGRADED`; LaneError
+   * `CORELANE_QUEUE_UNAVAILABLE` after `timeoutMs`, `CORELANE_RESULT_EXPIRED`; ClosedError
    * `CORELANE_SUBMITTER_CLOSED`; AbortError; whatever else the command ended with.
    */
   submit<K extends HandlerName<M>, P = unknown>(
@@ -217,7 +218,8 @@ export class Submitter<M = AnyHandlers> {
    * Puts commands into the queue and waits for no result.
    *
    * @param commands - Each with its lane, its type and its options.
-   * @returns In their order; rejects with the first that is refused, while the others are kept.
+   * @returns In their order; rejects as {@link Submitter.enqueue} with the first that is refused,
+   * while the others are kept.
    */
   async enqueueMany(commands: Iterable<NewCommand>): Promise<Enqueued[]> {
     if (typeof commands?.[Symbol.iterator] !== 'function') {
