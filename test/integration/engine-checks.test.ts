@@ -1,9 +1,10 @@
-// Goal: both engines refuse the same calls that cannot be.
-// Method: the same calls on the engine of this process and on a real Redis.
+// Goal: all engines refuse the same calls that cannot be, of whatever shape their arguments are.
+// Method: the same calls on the engine of this process, a lifted one and a real Redis.
 
-import { LocalDistributedQueue, PartitionConfig } from 'corelane'
+import { type LeasedQueue, LocalDistributedQueue, liftQueue, PartitionConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure } from '../support/deadline.ts'
+import { deliveryOf, envelopeOf, resultOf } from '../support/envelopes.ts'
 import { keep } from '../support/pools.ts'
 import { describeWithRedis } from '../support/redis-server.ts'
 import { RedisQueues } from './support/redis-moves.ts'
@@ -50,6 +51,10 @@ describeWithRedis('both engines', () => {
           () => limits.takeSlots('lane', count, ['a']),
         ]),
         () => limits.takeTokens('a b', rate, 1),
+        () => limits.takeTokens('lane', rate, 2.5),
+        ...[{ limit: 0 }, { limit: 1.5 }, { windowMs: 0 }, { windowMs: Number.NaN }].map(
+          (wrong) => () => limits.takeTokens('lane', { ...rate, ...wrong }, 1),
+        ),
         () => limits.takeSlots('a b', 1, ['a']),
         () => limits.takeSlots('lane', 1, many),
         () => limits.releaseSlots('a b', ['a']),
@@ -65,4 +70,96 @@ describeWithRedis('both engines', () => {
       expect(await limits.takeSlots('lane', 1, [])).toEqual([])
     })
   }
+
+  for (const [which, start] of Object.entries({ ...engines, 'that is lifted': lifted })) {
+    test(`no shape of arguments makes more than a refusal of the engine ${which}`, async () => {
+      const queue = await start()
+      expect(await misunderstood(queue)).toEqual([])
+      expect(await queue.enqueueMany([envelopeOf('last')])).toEqual(['accepted'])
+    })
+  }
 })
+
+/** An engine of the least that a queue can do. */
+async function lifted(): Promise<LeasedQueue> {
+  const queue = keep(new LocalDistributedQueue(partitions))
+  return liftQueue({
+    ...{ numPartitions: 2, workerId: 'w' },
+    enqueue: (envelope) => queue.enqueue(envelope),
+    dequeue: (partition) => queue.dequeue(partition),
+    complete: (result) => queue.complete(result),
+  })
+}
+
+const SHAPES = [undefined, null, true, -1.5, 'a b', {}, [null], [{}], [[]], () => {}]
+
+const listener = () => {}
+const delivery = deliveryOf('a')
+const result = resultOf('a')
+const lane = { laneId: 'lane', max: 1, priority: 1, boost: [] }
+
+/** Members of a queue, and arguments of each that are in order. */
+const CALLS: Readonly<Record<string, readonly unknown[]>> = {
+  enqueue: [envelopeOf('a')],
+  enqueueMany: [[envelopeOf('a')]],
+  dequeue: [0],
+  complete: [result],
+  lease: [{ partitions: [0], lanes: [lane], max: 1, waitMs: 0 }],
+  start: [[delivery]],
+  extend: [[delivery]],
+  completeMany: [[{ delivery, result }]],
+  release: [[delivery], { reason: 'retry' }],
+  deadLetter: [delivery, 'failed', result],
+  announce: ['me', listener],
+  look: [[command]],
+  forget: [[command]],
+  'dead.list': [1],
+  'dead.redrive': [['a']],
+  'dead.drop': [['a']],
+  'commands.find': ['a'],
+  'commands.peek': ['lane', 1],
+  'commands.cancel': [['a']],
+  'commands.onCancel': [listener],
+  'commands.report': [[{ commandId: 'a', submitter: 'me', value: 1 }]],
+  'commands.onProgress': ['me', listener],
+  'limits.takeTokens': ['lane', rate, 1],
+  'limits.takeSlots': ['lane', 1, ['a']],
+  'limits.releaseSlots': ['lane', ['a']],
+  'limits.onSlotFree': ['lane', listener],
+  'lanes.announce': [['a'], ['b']],
+  'lanes.look': [['a']],
+  'lanes.pause': ['lane'],
+  'lanes.resume': ['lane'],
+  'lanes.onPause': [listener],
+  'lanes.setConcurrency': ['lane', 1],
+  'lanes.setRateLimit': ['lane', rate],
+  'lanes.onLimits': [listener],
+  'handlers.announce': [['a'], ['b']],
+  'handlers.look': [['a']],
+  'workers.announce': [{}],
+}
+
+type Call = (...given: readonly unknown[]) => unknown
+
+/** Calls a queue with arguments of all shapes; gives what ended otherwise than with a code. */
+async function misunderstood(queue: LeasedQueue): Promise<string[]> {
+  const found: string[] = []
+  for (const [path, good] of Object.entries(CALLS)) {
+    const names = path.split('.')
+    const owner = (names.length === 1 ? queue : queue[names[0] as 'dead']) as unknown
+    const call = (owner as Record<string, Call> | undefined)?.[names.at(-1)!]
+    for (const place of call === undefined ? [] : good.keys()) {
+      for (const shape of [...SHAPES, { ...(good[place] as object), lanes: [null] }]) {
+        const given = good.toSpliced(place, 1, shape)
+        try {
+          await Reflect.apply(call!, owner, given)
+        } catch (error) {
+          const { code } = error as { code?: unknown }
+          const isRefusal = typeof code === 'string' && code.startsWith('CORELANE_')
+          if (!isRefusal) found.push(`${path}(${JSON.stringify(given)}): ${error}`)
+        }
+      }
+    }
+  }
+  return found
+}

@@ -544,6 +544,8 @@ export interface LeasedQueue extends DistributedQueue {
   forget?(commands: readonly CommandReference[]): Promise<void>
   /** Counts what it holds. May be old by the time it is read. */
   counts(): Promise<QueueCounts>
+  /** Whether all calls are refused, since it was closed. Absent: that cannot be said. */
+  readonly isClosed?: boolean | undefined
   /** Lets go of connections and timers. Commands of this worker stay leased until they expire. */
   close(): Promise<void>
 }

@@ -22,15 +22,12 @@ import {
   PORTABLE_STRATEGIES,
   STRATEGY_SYNONYMS,
 } from '../../model/partition-config.ts'
-import type { QueueCounts } from '../../model/queue-standing.ts'
 import {
   type CommandReference,
   type CommandState,
-  type DeadCommands,
   type Delivery,
   type DistributedQueue,
   type EnqueueStatus,
-  type GlobalLimits,
   isLeased,
   type LeasedQueue,
   type LeaseExtension,
@@ -45,15 +42,8 @@ import {
   checkEnvelope,
   checkName,
 } from '../contract/envelope.ts'
-import {
-  CALL_MAX,
-  checkCommands,
-  checkLeaseRequest,
-  checkRelease,
-  checkWhole,
-  degraded,
-} from '../contract/lease-request.ts'
-import { LeasedEngine } from '../contract/leased-engine.ts'
+import { checkWhole, degraded } from '../contract/lease-request.ts'
+import { type EngineCore, LeasedEngine } from '../contract/leased-engine.ts'
 import { Listeners } from '../contract/listeners.ts'
 import { failedResult, poisonedResult } from '../contract/poison.ts'
 import { LiftedPolls } from './lifted-polls.ts'
@@ -114,10 +104,8 @@ const CAPABILITIES: QueueCapabilities = Object.freeze({
 export function liftQueue(queue: DistributedQueue, options?: LiftOptions): LeasedQueue {
   checkWhole('numPartitions', queue.numPartitions, 1, PARTITION_COUNT_MAX)
   checkName('workerId', queue.workerId)
-  return new LiftedQueue(
-    queue,
-    checkOptions<Complete<LiftOptions>>('liftQueue', options, LIFT_RULES),
-  )
+  const checked = checkOptions<Complete<LiftOptions>>('liftQueue', options, LIFT_RULES)
+  return new LeasedEngine(new LiftedQueue(queue, checked))
 }
 
 /** A submitter and a worker of the same object share what was lifted: so results arrive. */
@@ -138,19 +126,16 @@ function refuse(option: string, received: unknown, allowed: string): never {
   throw degraded(option, String(received), allowed)
 }
 
-const noDead = async (): Promise<never> => refuse('dead commands', 'a call', 'nothing with them')
-const NO_DEAD: DeadCommands = Object.freeze({ list: noDead, redrive: noDead, drop: noDead })
+const noDead = (): never => refuse('dead commands', 'a call', 'nothing with them')
+const NO_DEAD: EngineCore['dead'] = { list: noDead, redrive: noDead, drop: noDead }
 
-function refuseSlots(max: number): never {
-  return refuse('a shared concurrency', max, 'limits of each worker')
+const noLimit = (laneId: string): never =>
+  refuse('a shared limit', `for lane ${laneId}`, 'limits of each worker')
+const NO_LIMITS: EngineCore['limits'] = {
+  takeTokens: noLimit,
+  takeSlots: noLimit,
+  releaseSlots: noLimit,
 }
-
-const NO_LIMITS: GlobalLimits = Object.freeze({
-  takeTokens: async (_lane: string, { limit }: { readonly limit: number }) =>
-    refuse('a shared rate limit', limit, 'limits of each worker'),
-  takeSlots: async (_lane: string, max: number) => refuseSlots(max),
-  releaseSlots: async () => refuseSlots(0),
-})
 
 interface Known {
   readonly submitter: string | undefined
@@ -158,11 +143,17 @@ interface Known {
   result: CommandResult | undefined
 }
 
-class LiftedQueue extends LeasedEngine implements LeasedQueue {
+class LiftedQueue implements EngineCore {
+  readonly numPartitions: number
+  readonly workerId: string
+  readonly strategy: PartitionStrategy
   readonly capabilities: QueueCapabilities = CAPABILITIES
-  readonly dead: DeadCommands = NO_DEAD
-  readonly limits: GlobalLimits = NO_LIMITS
-  readonly ownership: undefined = undefined
+  readonly leaseMs: number = LEASE_MS
+  readonly maxDeliveries = 1
+  readonly resultTtlMs: undefined
+  readonly dead: EngineCore['dead'] = NO_DEAD
+  readonly limits: EngineCore['limits'] = NO_LIMITS
+  isClosed = false
   readonly #queue: DistributedQueue
   readonly #polls: LiftedPolls
   readonly #maxKnown: number
@@ -176,9 +167,9 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
   #closing: Promise<void> | undefined
 
   constructor(queue: DistributedQueue, options: Complete<LiftOptions>) {
-    const { numPartitions, workerId } = queue
-    const strategy = options.strategy as PartitionStrategy
-    super({ numPartitions, workerId, strategy, leaseMs: LEASE_MS, maxDeliveries: 1 })
+    this.numPartitions = queue.numPartitions
+    this.workerId = queue.workerId
+    this.strategy = options.strategy as PartitionStrategy
     this.#queue = queue
     this.#maxKnown = options.maxKnown
     this.#polls = new LiftedPolls(
@@ -189,35 +180,28 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
   }
 
   async enqueueMany(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
-    this.checkOpen()
-    checkWhole('the number of envelopes', envelopes.length, 1, CALL_MAX)
-    const checked = envelopes.map((envelope) => checkEnvelope(envelope, this.numPartitions))
-    for (const { key, group, options } of checked) {
+    for (const { key, group, options } of envelopes) {
       if (key !== undefined) refuse('a key', show(key), 'no keys')
       if (group !== undefined) refuse('a group', show(group), 'no groups')
       const delayMs = options?.delayMs ?? 0
       if (delayMs > 0) refuse('delayMs', delayMs, 'no delay')
     }
     const statuses: EnqueueStatus[] = []
-    for (const envelope of checked) statuses.push(await this.#enqueueOnce(envelope))
+    for (const envelope of envelopes) statuses.push(await this.#enqueueOnce(envelope))
     this.#polls.wake()
     return statuses
   }
 
   async lease(request: LeaseRequest): Promise<Delivery[]> {
-    this.checkOpen()
-    checkLeaseRequest(request, this.numPartitions)
     const taken = await this.#polls.take(request)
     return taken.map((envelope) => this.#give(envelope, nowMs() + LEASE_MS))
   }
 
-  async start(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
-    this.checkOpen()
+  start(deliveries: readonly Delivery[]): SettleStatus[] {
     return deliveries.map(({ fence }) => (this.#held.has(fence) ? 'done' : 'stale'))
   }
 
-  async extend(deliveries: readonly Delivery[]): Promise<LeaseExtension> {
-    this.checkOpen()
+  extend(deliveries: readonly Delivery[]): LeaseExtension {
     const fences = deliveries.map(({ fence }) => fence)
     return {
       lost: fences.filter((fence) => !this.#held.has(fence)),
@@ -226,9 +210,8 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
   }
 
   async completeMany(
-    completions: readonly { readonly delivery: Delivery; readonly result: CommandResult }[],
+    completions: Parameters<LeasedQueue['completeMany']>[0],
   ): Promise<SettleStatus[]> {
-    this.checkOpen()
     const statuses: SettleStatus[] = []
     for (const { delivery, result } of completions) {
       statuses.push(await this.#settle(delivery, () => this.#end(result)))
@@ -237,8 +220,6 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
   }
 
   async release(deliveries: readonly Delivery[], options: ReleaseOptions): Promise<SettleStatus[]> {
-    this.checkOpen()
-    checkRelease(options)
     const { reason, delayMs = 0 } = options
     if (delayMs > 0) refuse('a delay', `${delayMs} ms`, 'no delay')
     const statuses: SettleStatus[] = []
@@ -256,28 +237,16 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
     return statuses
   }
 
-  async deadLetter(
-    delivery: Delivery,
-    _reason: string,
-    result: CommandResult,
-  ): Promise<SettleStatus> {
-    this.checkOpen()
+  deadLetter(delivery: Delivery, _reason: string, result: CommandResult): Promise<SettleStatus> {
     return this.#settle(delivery, () => this.#end(result))
   }
 
-  async announce(
-    submitter: string,
-    listener: (result: CommandResult) => void,
-  ): Promise<() => Promise<void>> {
-    this.checkOpen()
-    checkName('submitter', submitter)
+  announce(submitter: string, listener: (result: CommandResult) => void): () => Promise<void> {
     const end = this.#listeners.add(submitter, listener)
     return async () => end()
   }
 
-  async look(commands: readonly CommandReference[]): Promise<CommandState[]> {
-    this.checkOpen()
-    checkCommands(commands, this.numPartitions)
+  look(commands: readonly CommandReference[]): CommandState[] {
     return commands.map(({ commandId }) => {
       const known = this.#known.get(commandId)
       if (known === undefined) return { state: 'unknown' }
@@ -286,7 +255,13 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
     })
   }
 
-  async counts(): Promise<QueueCounts> {
+  forget(commands: readonly CommandReference[]): void {
+    for (const { commandId } of commands) {
+      if (this.#known.get(commandId)?.result !== undefined) this.#known.delete(commandId)
+    }
+  }
+
+  counts(): never {
     return refuse('counts', 'a request', 'none')
   }
 
@@ -310,8 +285,7 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
     if (failures.length > 0) throw failures[0]
   }
 
-  /** @internal */
-  protected async next(partitionId: number): Promise<Delivery | undefined> {
+  async next(partitionId: number): Promise<Delivery | undefined> {
     const envelope = await this.#polls.takeNext(partitionId)
     return envelope && this.#give(envelope, Number.POSITIVE_INFINITY)
   }

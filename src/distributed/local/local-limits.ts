@@ -3,7 +3,6 @@
 
 import { timers } from '../../base/clock.ts'
 import type { TokenGrant } from '../contract/distributed-queue.ts'
-import { checkSlots, checkTokens } from '../contract/lease-request.ts'
 import { Listeners } from '../contract/listeners.ts'
 import { type LaneLimits, type SharedRate, tokenMsMax } from '../contract/live-limits.ts'
 
@@ -28,16 +27,24 @@ export class LocalLimits {
    */
   readonly freed = new Listeners<[]>()
 
+  /** Sets limits of a lane, or resets those that are undefined. */
+  set(laneId: string, changed: Omit<LaneLimits, 'laneId'>): void {
+    const { concurrency, rate } = { ...this.live.get(laneId), ...changed }
+    if (concurrency === undefined && rate === undefined) this.live.delete(laneId)
+    else
+      this.live.set(laneId, { laneId, ...(concurrency && { concurrency }), ...(rate && { rate }) })
+  }
+
   /**
    * Takes tokens, by the generic cell rate algorithm with a burst of `limit`. A batch is admitted
    * as of now and charged as if it were used when it expires: whenever in between its tokens are
    * used, any interval d has at most limit + limit * d / window starts.
    */
   takeTokens(laneId: string, rate: SharedRate, count: number, nowMs: number): TokenGrant {
-    const { limit, windowMs } = checkTokens(laneId, rate, count)
+    const { limit, windowMs } = rate
     const spacingMs = windowMs / limit
     const toleranceMs = windowMs - spacingMs
-    const validMs = tokenMs({ limit, windowMs })
+    const validMs = tokenMs(rate)
     const knownMs = Math.max(this.#chargedUntilMs.get(laneId) ?? nowMs, nowMs)
     // Only a limit that was less before can have charged more than a whole window of this one.
     const chargedMs = Math.min(knownMs, nowMs + validMs + windowMs)
@@ -58,7 +65,6 @@ export class LocalLimits {
     nowMs: number,
     untilMs: number,
   ): string[] {
-    checkSlots(laneId, holders, max)
     const slots = this.#slots.get(laneId) ?? new Map<string, number>()
     this.#slots.set(laneId, slots)
     for (const [holder, expiresAtMs] of slots) {
@@ -74,7 +80,6 @@ export class LocalLimits {
   }
 
   releaseSlots(laneId: string, holders: readonly string[]): void {
-    checkSlots(laneId, holders)
     const slots = this.#slots.get(laneId)
     if (slots === undefined) return
     const before = slots.size

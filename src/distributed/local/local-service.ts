@@ -4,7 +4,7 @@
 import { Alarm } from '../../base/alarm.ts'
 import { callListener, nowMs, timers } from '../../base/clock.ts'
 import type { WorkerStanding } from '../../model/queue-standing.ts'
-import type { Delivery, LeasedQueue, LeaseRequest } from '../contract/distributed-queue.ts'
+import type { Delivery, LeaseRequest } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
 import { Listeners } from '../contract/listeners.ts'
 import { Pause } from '../contract/pause.ts'
@@ -13,12 +13,24 @@ import { LocalLimits } from './local-limits.ts'
 import { LocalNames } from './local-names.ts'
 import type { LocalQueuePlan } from './local-plan.ts'
 
+/** The queue, as one of its workers has it. */
+export interface LocalWorker {
+  readonly workerId: string
+  /** Ends each announcement to it. */
+  readonly ends: Set<() => void>
+}
+
 /** A worker that waits for its first command. */
 interface Wait {
-  readonly worker: LeasedQueue
+  readonly worker: LocalWorker
   readonly request: LeaseRequest
   readonly pause: Pause
   given: Delivery[]
+}
+
+interface Said {
+  readonly atMs: number
+  readonly standing: WorkerStanding
 }
 
 export class LocalService implements LocalBrokerEvents {
@@ -27,9 +39,9 @@ export class LocalService implements LocalBrokerEvents {
   readonly lanes = new LocalNames()
   readonly handlers = new LocalNames()
   /** By id: what each worker says of itself, and when it said so. */
-  readonly workers = new Map<string, { readonly atMs: number; readonly standing: WorkerStanding }>()
-  /** The queue, as each of its workers has it, until that is closed. */
-  readonly open = new Set<LeasedQueue>()
+  readonly #workers = new Map<string, Said>()
+  /** Workers until they are closed. */
+  readonly open = new Set<LocalWorker>()
   readonly #broker: LocalBroker
   /** Those that wait longest are served first. */
   readonly #waits = new Set<Wait>()
@@ -70,7 +82,7 @@ export class LocalService implements LocalBrokerEvents {
   }
 
   /** Gives commands to a worker as soon as there are some. */
-  async lease(worker: LeasedQueue, request: LeaseRequest): Promise<Delivery[]> {
+  async lease(worker: LocalWorker, request: LeaseRequest): Promise<Delivery[]> {
     const given = this.with((broker, now) => broker.lease(worker.workerId, request, now))
     const { waitMs, signal } = request
     if (given.length > 0 || waitMs === 0 || signal?.aborted) return given
@@ -81,9 +93,16 @@ export class LocalService implements LocalBrokerEvents {
     return wait.given
   }
 
-  /** A worker is closed: it waits no longer. */
-  leave(worker: LeasedQueue): void {
+  join(workerId: string): LocalWorker {
+    const worker = { workerId, ends: new Set<() => void>() }
+    this.open.add(worker)
+    return worker
+  }
+
+  /** A worker is closed: it waits and listens no longer. */
+  leave(worker: LocalWorker): void {
     this.open.delete(worker)
+    for (const end of worker.ends) end()
     for (const wait of this.#waits) if (wait.worker === worker) this.#end(wait)
   }
 
@@ -93,9 +112,34 @@ export class LocalService implements LocalBrokerEvents {
     wait.pause.end()
   }
 
-  /** Stops the timer: leases and delays end no more. */
+  /** Ends all workers, and the timer: leases and delays end no more. */
   close(): void {
+    for (const worker of this.open) this.leave(worker)
     this.#alarm.stop()
+  }
+
+  /** Adds a listener that lasts as long as its worker. */
+  listen<Given extends unknown[]>(
+    { ends }: LocalWorker,
+    listeners: Listeners<Given>,
+    submitter: string,
+    listener: (...given: Given) => void,
+  ): () => Promise<void> {
+    const end = listeners.add(submitter, listener)
+    ends.add(end)
+    return async () => {
+      ends.delete(end)
+      end()
+    }
+  }
+
+  /** What the workers that live say of themselves. */
+  live(): Map<string, Said> {
+    const now = nowMs()
+    for (const [id, { atMs }] of this.#workers) {
+      if (now - atMs >= this.plan.leaseMs) this.#workers.delete(id)
+    }
+    return this.#workers
   }
 
   ended({ submitter }: CommandEnvelope, result: CommandResult): void {

@@ -1,9 +1,13 @@
 // Acknowledger: tells Redis the ends of deliveries: kept, completed, given back, dead-lettered.
 
 import { nowMs } from '../../base/clock.ts'
-import type { Delivery, ReleaseOptions, SettleStatus } from '../contract/distributed-queue.ts'
-import { type CommandResult, checkName, leavesNothing } from '../contract/envelope.ts'
-import { checkCommand, checkRelease } from '../contract/lease-request.ts'
+import type {
+  Delivery,
+  LeaseExtension,
+  ReleaseOptions,
+  SettleStatus,
+} from '../contract/distributed-queue.ts'
+import { type CommandResult, leavesNothing } from '../contract/envelope.ts'
 import type { Call } from './caller.ts'
 import { batches, Numbering, pack, positionsBy, RedisPart } from './engine.ts'
 import { encodeResult } from './envelope-codec.ts'
@@ -69,7 +73,6 @@ export class RedisAcknowledger extends RedisPart {
    */
   release(deliveries: readonly DeliveryName[], options: ReleaseOptions): Promise<SettleStatus[]> {
     const { reason, delayMs = 0 } = options
-    checkRelease(options)
     const { consumer } = this.engine
     const moves = reason === 'retry' || delayMs > 0
     return this.#settle(deliveries, ({ names, positions, lanes, words }) => {
@@ -91,7 +94,7 @@ export class RedisAcknowledger extends RedisPart {
   ): Promise<SettleStatus> {
     const { keys, plan, consumer } = this.engine
     const { id, laneId, submitter } = delivery.envelope
-    const end = [String(reason).slice(0, 1024), encodeResult(result, true, plan.maxBytes)]
+    const end = [reason.slice(0, 1024), encodeResult(result, true, plan.maxBytes)]
     const channel = submitter === undefined ? '' : keys.results(submitter)
     const [status] = await this.#settle([delivery], ({ names, lanes, words }) => {
       const { dead, deadOrder, deadLanes } = names
@@ -106,7 +109,15 @@ export class RedisAcknowledger extends RedisPart {
     return status!
   }
 
-  /** Keeps deliveries for another lease, or counts those that are about to start. */
+  /** Keeps deliveries for another lease. */
+  async extend(deliveries: readonly Delivery[]): Promise<LeaseExtension> {
+    const leasedUntilMs = nowMs() + this.engine.plan.leaseMs
+    const statuses = await this.keep(deliveries, 'keep')
+    const lost = deliveries.filter((_, i) => statuses[i] === 'stale')
+    return { lost: lost.map(({ fence }) => fence), leasedUntilMs }
+  }
+
+  /** Keeps deliveries, or counts those that are about to start. */
   keep(deliveries: readonly Delivery[], mode: 'keep' | 'start'): Promise<SettleStatus[]> {
     const { plan, consumer } = this.engine
     const own = [consumer, plan.workerId, mode === 'keep' ? plan.leaseMs : '']
@@ -129,14 +140,8 @@ export class RedisAcknowledger extends RedisPart {
     bytesAt: (position: number) => number = () => 0,
   ): Promise<SettleStatus[]> {
     const { keys, plan, caller, holdings } = this.engine
-    caller.checkOpen()
     const statuses = new Array<SettleStatus>(deliveries.length).fill('stale')
-    const fences = deliveries.map((delivery) => {
-      const { id: commandId, partitionId, laneId } = delivery.envelope
-      checkCommand({ commandId, partitionId }, plan.numPartitions)
-      checkName('laneId', laneId)
-      return holdings.partsOf(delivery)
-    })
+    const fences = deliveries.map((delivery) => holdings.partsOf(delivery))
     // From before it was sent, as the contract says.
     const untilMs = nowMs() + plan.leaseMs
     const send = async (partition: number, positions: readonly number[]): Promise<void> => {

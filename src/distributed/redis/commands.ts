@@ -9,14 +9,7 @@ import type {
   ProgressReport,
   QueuedCommands,
 } from '../contract/distributed-queue.ts'
-import { type CommandEnvelope, checkName, leavesNothing } from '../contract/envelope.ts'
-import {
-  CALL_MAX,
-  checkCommand,
-  checkCommands,
-  checkWhole,
-  PEEK_MAX,
-} from '../contract/lease-request.ts'
+import { type CommandEnvelope, type CommandResult, leavesNothing } from '../contract/envelope.ts'
 import { cancelledResult } from '../contract/poison.ts'
 import { type Reply, textOf } from './caller.ts'
 import {
@@ -27,7 +20,13 @@ import {
   RedisPart,
   referencesTo,
 } from './engine.ts'
-import { decodeEnvelope, decodeProgress, encodeProgress, encodeResult } from './envelope-codec.ts'
+import {
+  decodeEnvelope,
+  decodeProgress,
+  decodeResult,
+  encodeProgress,
+  encodeResult,
+} from './envelope-codec.ts'
 import { userLane } from './keys.ts'
 import type { Registry } from './registry.ts'
 import { CANCEL } from './scripts/cancel.ts'
@@ -71,7 +70,6 @@ export class RedisCommands extends RedisPart implements QueuedCommands {
   }
 
   async find(command: CommandReference | string): Promise<FoundCommand | undefined> {
-    checkCommand(command, this.engine.plan.numPartitions)
     const [reference] = await this.#resolve([command])
     if (reference === undefined) return undefined
     const place = await this.#placeOf(reference)
@@ -79,8 +77,6 @@ export class RedisCommands extends RedisPart implements QueuedCommands {
   }
 
   async peek(laneId?: string, max = 10): Promise<FoundCommand[]> {
-    checkWhole('max', max, 1, PEEK_MAX)
-    if (laneId !== undefined) checkName('laneId', laneId)
     const { keys, caller } = this.engine
     const listed = new Map<string, { readonly atMs: number; readonly found: FoundCommand }[]>()
     const all = await this.#registry.allLanes()
@@ -117,23 +113,19 @@ export class RedisCommands extends RedisPart implements QueuedCommands {
   }
 
   async cancel(commands: readonly (CommandReference | string)[]): Promise<CancelStatus[]> {
-    checkCommands(commands, this.engine.plan.numPartitions)
     return inBatches(commands, async (some) =>
       Promise.all((await this.#resolve(some)).map((reference) => this.#cancel(reference))),
     )
   }
 
   onCancel(listener: (fences: readonly string[]) => void): () => void {
-    this.engine.receive()
-    return this.engine.wakes.add('x', ({ partition, lane, entry }) => {
+    return this.engine.wakes.hear('x', ({ partition, lane, entry }) => {
       const fence = this.engine.holdings.fenceOf(partition, lane, entry)
       if (fence !== undefined) listener([fence])
     })
   }
 
   async report(reports: readonly ProgressReport[]): Promise<void> {
-    checkWhole('reports', reports.length, 1, CALL_MAX)
-    for (const { submitter } of reports) checkName('submitter', submitter)
     const { keys, caller, plan } = this.engine
     const publish = async (submitter: string, positions: readonly number[]): Promise<void> => {
       const parts = positions.flatMap((at) => {
@@ -146,16 +138,31 @@ export class RedisCommands extends RedisPart implements QueuedCommands {
     await Promise.all(Array.from(bySubmitter, (each) => publish(...each)))
   }
 
-  async onProgress(
+  onProgress(
     submitter: string,
     listener: (commandId: string, value: unknown) => void,
   ): Promise<() => Promise<void>> {
-    checkName('submitter', submitter)
-    const { keys, plan } = this.engine
-    return this.#subscriptions.add(keys.progress(submitter), (bytes) => {
-      for (const [id, value] of framesOf(bytes, (frame) => decodeProgress(frame, plan.maxBytes))) {
-        callListener((given: unknown) => listener(id, given), value)
-      }
+    const call = (report: readonly [string, unknown]): void => listener(...report)
+    return this.#listen(this.engine.keys.progress(submitter), decodeProgress, call)
+  }
+
+  /** Calls a listener with results of a submitter's commands. */
+  onResult(
+    submitter: string,
+    listener: (result: CommandResult) => void,
+  ): Promise<() => Promise<void>> {
+    return this.#listen(this.engine.keys.results(submitter), decodeResult, listener)
+  }
+
+  #listen<T>(
+    channel: string,
+    decode: (frame: Buffer, maxBytes: number) => T,
+    listener: (given: T) => void,
+  ): Promise<() => Promise<void>> {
+    const { maxBytes } = this.engine.plan
+    return this.#subscriptions.add(channel, (bytes) => {
+      const all = framesOf(bytes, (frame) => decode(frame, maxBytes))
+      for (const each of all) callListener(listener, each)
     })
   }
 

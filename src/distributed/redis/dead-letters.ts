@@ -2,7 +2,6 @@
 
 import type { CommandReference, DeadCommand, DeadCommands } from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
-import { checkCommand, checkListed } from '../contract/lease-request.ts'
 import { inBatches, type RedisEngine, RedisPart, readAll, referencesTo } from './engine.ts'
 import { decodeEnvelope, decodeResult } from './envelope-codec.ts'
 import { laneOf } from './keys.ts'
@@ -11,7 +10,6 @@ import { unreadEnvelope } from './undecodable.ts'
 
 export class RedisDeadLetters extends RedisPart implements DeadCommands {
   async list(max = 100): Promise<DeadCommand[]> {
-    checkListed(max)
     const { keys, caller } = this.engine
     const lists = await Promise.all(
       keys.partitions.map(async ({ deadOrder }, partition) => {
@@ -46,7 +44,6 @@ export class RedisDeadLetters extends RedisPart implements DeadCommands {
     const references = commands.flatMap((command) =>
       typeof command === 'string' ? referencesTo(command, numPartitions) : [command],
     )
-    for (const reference of references) checkCommand(reference, numPartitions)
     const counts = await inBatches(references, (some) => Promise.all(some.map(act)))
     return counts.reduce((sum, count) => sum + count, 0)
   }

@@ -2,14 +2,13 @@
 // Owns: nothing; data only.
 
 import type { CommandReference } from '../contract/distributed-queue.ts'
-import type { Listeners } from '../contract/listeners.ts'
 import type { RedisCaller } from './caller.ts'
 import type { Holdings } from './holdings.ts'
 import type { QueueKeys } from './keys.ts'
 import type { RedisIncident, RedisQueuePlan } from './options.ts'
 import { READ } from './scripts/read.ts'
 import { ANSWER_BYTES, SCRIPT_MAX } from './scripts/script.ts'
-import type { Wake } from './subscriptions.ts'
+import type { Wakes } from './subscriptions.ts'
 
 /** What every part is given. */
 export interface RedisEngine {
@@ -20,10 +19,7 @@ export interface RedisEngine {
   /** Name of the worker among the consumers of a stream: it ends with the length of its lease. */
   readonly consumer: string
   readonly report: (kind: RedisIncident['kind'], detail: string) => void
-  /** Listeners to announcements to workers, by their kinds. */
-  readonly wakes: Listeners<[Wake]>
-  /** Lets such announcements be received. */
-  readonly receive: () => void
+  readonly wakes: Wakes
 }
 
 /** A part of a queue on Redis. It shows nothing of the engine, which holds secrets. */

@@ -8,7 +8,6 @@ import { outside } from '../../base/async-context.ts'
 import { timers } from '../../base/clock.ts'
 import type { EnqueueStatus } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope } from '../contract/envelope.ts'
-import { checkEnvelopes } from '../contract/lease-request.ts'
 import { batches, pack, positionsBy, RedisPart } from './engine.ts'
 import { encodeEnvelope } from './envelope-codec.ts'
 import { laneOf } from './keys.ts'
@@ -39,20 +38,18 @@ export class Enqueuer extends RedisPart {
   /** By partition, while a call of it is under way. */
   readonly #waiting = new Map<number, Waiting[]>()
 
-  /**
-   * Adds commands.
-   *
-   * @param envelopes - 1 to 4,096, from anybody.
-   */
   async add(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
-    this.engine.caller.checkOpen()
-    // All are checked and encoded before the first is sent: a bad one takes no others with it.
-    const { plan } = this.engine
-    const checked = checkEnvelopes(envelopes, plan)
-    const values = checked.map((each) => encodeEnvelope(each, plan.maxBytes))
+    const { maxBytes } = this.engine.plan
+    // All are encoded before the first is sent: a bad one takes no others with it.
+    const values = envelopes.map((each) => encodeEnvelope(each, maxBytes))
     return new Promise((resolve, reject) => {
-      const wish = { statuses: new Array(checked.length), left: checked.length, resolve, reject }
-      for (const [position, envelope] of checked.entries()) {
+      const wish = {
+        statuses: new Array(envelopes.length),
+        left: envelopes.length,
+        resolve,
+        reject,
+      }
+      for (const [position, envelope] of envelopes.entries()) {
         const { id, group, options } = envelope
         const delayMs = Math.ceil(options?.delayMs ?? 0)
         const value = values[position]!

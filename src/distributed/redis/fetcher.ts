@@ -5,8 +5,12 @@ import { randomInt } from 'node:crypto'
 import { nowMs } from '../../base/clock.ts'
 import { show } from '../../base/errors.ts'
 import { isErrorValue } from '../../wire/families.ts'
-import type { Delivery, LaneDemand, LeaseRequest } from '../contract/distributed-queue.ts'
-import { checkLeaseRequest } from '../contract/lease-request.ts'
+import type {
+  Delivery,
+  LaneDemand,
+  LeaseRequest,
+  ReleaseOptions,
+} from '../contract/distributed-queue.ts'
 import { Pause } from '../contract/pause.ts'
 import { countsFirstAtStart, DELIVERIES_SPENT, poisonedResult } from '../contract/poison.ts'
 import type { RedisAcknowledger } from './acknowledger.ts'
@@ -15,7 +19,7 @@ import type { Reply } from './caller.ts'
 import type { RedisCommands } from './commands.ts'
 import { type RedisEngine, RedisPart } from './engine.ts'
 import { decodeEnvelope, idOf } from './envelope-codec.ts'
-import { groupedLane, isGroupedLane, userLane } from './keys.ts'
+import { groupedLane, isGroupedLane, laneOf, userLane } from './keys.ts'
 import { answerOf, digestOf, type GivenCommand, type LeaseAnswer, laneWords } from './lease-call.ts'
 import { validityOf } from './limits.ts'
 import { LinkLost } from './link.ts'
@@ -87,9 +91,7 @@ export class RedisFetcher extends RedisPart {
   }
 
   async lease(request: LeaseRequest): Promise<Delivery[]> {
-    const { caller, plan } = this.engine
-    caller.checkOpen()
-    checkLeaseRequest(request, plan.numPartitions)
+    const { caller } = this.engine
     const untilMs = nowMs() + request.waitMs
     // A stable sort: among equals the order of the request.
     const lanes = request.lanes
@@ -121,6 +123,13 @@ export class RedisFetcher extends RedisPart {
     }
   }
 
+  /** Gives the next command of a partition, whatever its lane. */
+  async next(partition: number, laneNames: readonly string[]): Promise<Delivery | undefined> {
+    const names = new Set(laneNames.map(userLane))
+    const lanes = Array.from(names, (laneId) => ({ laneId, max: 1, priority: 0, boost: [] }))
+    return (await this.lease({ partitions: [partition], lanes, max: 1, waitMs: 0 }))[0]
+  }
+
   /** Commands came, or came back. */
   #announced({ partition, lane, amount }: Wake): void {
     this.#meet(lane)
@@ -131,6 +140,14 @@ export class RedisFetcher extends RedisPart {
     this.#backlog.holdsMs = POLL_MIN_MS
     for (const waiter of this.#waiters) {
       if (waiter.partitions.has(partition) && waiter.lanes.has(userLane(lane))) ring(waiter)
+    }
+  }
+
+  /** Announced as well, where they are kept back; but a caller that does not wait hears nothing. */
+  released(deliveries: readonly Delivery[], { delayMs = 0 }: ReleaseOptions): void {
+    if (delayMs === 0) return
+    for (const { envelope } of deliveries) {
+      this.keptBack(envelope.partitionId, laneOf(envelope), delayMs)
     }
   }
 

@@ -3,22 +3,15 @@
 
 import { isPortableName } from '../../base/portable-name.ts'
 import { type QueueWorker, standingOf, type WorkerStanding } from '../../model/queue-standing.ts'
-import type { RateLimitOptions } from '../../model/rate-limit.ts'
-import type {
-  LaneRegistry,
-  NameRegistry,
-  NameState,
-  WorkerRegistry,
-} from '../contract/distributed-queue.ts'
-import { checkName } from '../contract/envelope.ts'
+import type { NameRegistry, NameState, WorkerRegistry } from '../contract/distributed-queue.ts'
+import { CALL_MAX, NAMES_MAX, REMEMBERED_MS } from '../contract/lease-request.ts'
+import type { LanesBehind } from '../contract/leased-engine.ts'
 import {
-  CALL_MAX,
-  checkNames,
-  checkStanding,
-  NAMES_MAX,
-  REMEMBERED_MS,
-} from '../contract/lease-request.ts'
-import { checkConcurrency, checkLiveRate, type LaneLimits } from '../contract/live-limits.ts'
+  checkConcurrency,
+  checkLiveRate,
+  type LaneLimits,
+  type SharedRate,
+} from '../contract/live-limits.ts'
 import { type Reply, textOf } from './caller.ts'
 import { type RedisEngine, RedisPart } from './engine.ts'
 import { groupedLane, userLane } from './keys.ts'
@@ -38,15 +31,12 @@ export class RedisNames extends RedisPart implements NameRegistry {
   }
 
   async announce(names: readonly string[], others: readonly string[] = []): Promise<void> {
-    checkNames(names, 0)
-    checkNames(others, 0)
     const { caller, plan } = this.engine
     const times = [plan.leaseMs, REMEMBERED_MS]
     await caller.run(ANNOUNCE_LANES, [this.#key], [...times, names.length, ...names, ...others])
   }
 
   async look(names: readonly string[]): ReturnType<NameRegistry['look']> {
-    checkNames(names, 1)
     const { caller } = this.engine
     const args = [REMEMBERED_MS, NAMES_MAX, ...names]
     const words = (await caller.run<Reply[]>(LOOK_LANES, [this.#key], args)).map(textOf)
@@ -61,7 +51,7 @@ export class RedisWorkers extends RedisPart implements WorkerRegistry {
     const { caller, plan, report } = this.engine
     const { workerId, leaseMs } = plan
     // First: what leaves meanwhile comes after it.
-    await this.#say(workerId, leaseMs, JSON.stringify({ leaseMs, ...checkStanding(standing) }))
+    await this.#say(workerId, leaseMs, JSON.stringify({ leaseMs, ...standing }))
     // Redis may have been flushed though the connection lasts.
     await fixMeta((args) => caller.send(args), plan, report)
   }
@@ -86,7 +76,7 @@ export class RedisWorkers extends RedisPart implements WorkerRegistry {
   }
 }
 
-export class RedisLanes extends RedisNames implements LaneRegistry {
+export class RedisLanes extends RedisNames implements LanesBehind {
   readonly #registry: Registry
 
   constructor(engine: RedisEngine, registry: Registry) {
@@ -110,17 +100,14 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
   }
 
   onPause(listener: (laneId: string) => void): () => void {
-    this.engine.receive()
-    return this.engine.wakes.add('p', ({ lane }) => listener(lane))
+    return this.engine.wakes.hear('p', ({ lane }) => listener(lane))
   }
 
   async setConcurrency(laneId: string, concurrency: number | undefined): Promise<void> {
-    checkConcurrency(laneId, concurrency)
     await this.#setLimit('c', laneId, concurrency === undefined ? '' : String(concurrency))
   }
 
-  async setRateLimit(laneId: string, rateLimit: RateLimitOptions | undefined): Promise<void> {
-    const rate = checkLiveRate(laneId, rateLimit)
+  async setRateLimit(laneId: string, rate: SharedRate | undefined): Promise<void> {
     await this.#setLimit('r', laneId, rate === undefined ? '' : `${rate.limit} ${rate.windowMs}`)
   }
 
@@ -140,8 +127,7 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
   }
 
   onLimits(listener: () => void): () => void {
-    this.engine.receive()
-    return this.engine.wakes.add('l', () => listener())
+    return this.engine.wakes.hear('l', () => listener())
   }
 
   async #setLimit(kind: 'c' | 'r', laneId: string, limit: string): Promise<void> {
@@ -152,7 +138,6 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
   }
 
   async #setPaused(laneId: string, isPaused: boolean): Promise<void> {
-    checkName('laneId', laneId)
     const { caller, keys } = this.engine
     const grouped = groupedLane(laneId)
     const calls = keys.partitions.map((names) => {

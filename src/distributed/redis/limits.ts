@@ -2,8 +2,6 @@
 
 import { nowMs } from '../../base/clock.ts'
 import type { GlobalLimits, TokenGrant } from '../contract/distributed-queue.ts'
-import { checkName } from '../contract/envelope.ts'
-import { checkSlots, checkTokens } from '../contract/lease-request.ts'
 import { type SharedRate, tokenMsMax } from '../contract/live-limits.ts'
 import { type RedisEngine, RedisPart } from './engine.ts'
 import { RELEASE_SLOTS } from './scripts/release-slots.ts'
@@ -32,9 +30,8 @@ export class RedisLimits extends RedisPart implements GlobalLimits {
   }
 
   async takeTokens(laneId: string, rate: SharedRate, count: number): Promise<TokenGrant> {
-    const checked = checkTokens(laneId, rate, count)
-    const { limit, windowMs } = checked
-    const validMs = validityOf(checked)
+    const { limit, windowMs } = rate
+    const validMs = validityOf(rate)
     // From before they were asked for: so they have expired here when they have in Redis.
     const sentMs = nowMs()
     const { caller, keys } = this.engine
@@ -48,7 +45,6 @@ export class RedisLimits extends RedisPart implements GlobalLimits {
   }
 
   async takeSlots(laneId: string, max: number, holders: readonly string[]): Promise<string[]> {
-    checkSlots(laneId, holders, max)
     if (holders.length === 0) return []
     const { caller, keys, plan } = this.engine
     const args = [max, plan.leaseMs, ...holders]
@@ -57,14 +53,12 @@ export class RedisLimits extends RedisPart implements GlobalLimits {
   }
 
   async releaseSlots(laneId: string, holders: readonly string[]): Promise<void> {
-    checkSlots(laneId, holders)
     if (holders.length === 0) return
     const { caller, keys } = this.engine
     await caller.run(RELEASE_SLOTS, [keys.slots(laneId)], [keys.freed(laneId), ...holders])
   }
 
   onSlotFree(laneId: string, listener: () => void): () => void {
-    checkName('laneId', laneId)
     return this.#subscriptions.listen(this.engine.keys.freed(laneId), () => listener())
   }
 }

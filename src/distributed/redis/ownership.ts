@@ -3,7 +3,6 @@
 
 import { stableHash } from '../../schedule/hash.ts'
 import type { PartitionOwnership } from '../contract/distributed-queue.ts'
-import { checkWhole } from '../contract/lease-request.ts'
 import { type RedisEngine, RedisPart } from './engine.ts'
 import { LIVE } from './scripts/live.ts'
 import { OWN } from './scripts/own.ts'
@@ -42,8 +41,7 @@ export class RedisOwnership extends RedisPart implements PartitionOwnership {
   }
 
   onChange(listener: () => void): () => void {
-    this.engine.receive()
-    return this.engine.wakes.add('!', () => listener())
+    return this.engine.wakes.hear('!', () => listener())
   }
 
   async heartbeat(isTaking = true): ReturnType<PartitionOwnership['heartbeat']> {
@@ -59,7 +57,6 @@ export class RedisOwnership extends RedisPart implements PartitionOwnership {
   }
 
   async release(partitionId: number): Promise<void> {
-    checkWhole('partitionId', partitionId, 0, this.engine.plan.numPartitions - 1)
     await this.#release([partitionId])
   }
 

@@ -5,42 +5,24 @@ import { outside } from '../../base/async-context.ts'
 import { callListener, nowMs } from '../../base/clock.ts'
 import { refuseConstruction } from '../../base/options.ts'
 import { takesKeys } from '../../model/partition-config.ts'
-import type { QueueCounts } from '../../model/queue-standing.ts'
 import type {
-  CommandReference,
-  CommandState,
-  DeadCommands,
-  Delivery,
-  EnqueueStatus,
-  GlobalLimits,
   LaneRegistry,
   LeasedQueue,
-  LeaseExtension,
-  LeaseRequest,
   NameRegistry,
-  PartitionOwnership,
-  QueueCapabilities,
   QueuedCommands,
-  ReleaseOptions,
-  SettleStatus,
   WorkerRegistry,
 } from '../contract/distributed-queue.ts'
-import { type CommandEnvelope, type CommandResult, checkName } from '../contract/envelope.ts'
-import { checkCommands } from '../contract/lease-request.ts'
-import { allCapabilities, LeasedEngine } from '../contract/leased-engine.ts'
-import { Listeners } from '../contract/listeners.ts'
-import { type Completion, RedisAcknowledger } from './acknowledger.ts'
+import { allCapabilities, type EngineCore, LeasedEngine } from '../contract/leased-engine.ts'
+import { RedisAcknowledger } from './acknowledger.ts'
 import { RedisCaller } from './caller.ts'
 import { ClientMaker } from './client-maker.ts'
 import { RedisCommands } from './commands.ts'
 import { RedisDeadLetters } from './dead-letters.ts'
-import type { RedisEngine } from './engine.ts'
 import { Enqueuer } from './enqueuer.ts'
-import { decodeResult } from './envelope-codec.ts'
 import { RedisFetcher } from './fetcher.ts'
 import { Holdings } from './holdings.ts'
 import { Janitor } from './janitor.ts'
-import { laneOf, queueKeys, userLane } from './keys.ts'
+import { queueKeys } from './keys.ts'
 import { RedisLanes, RedisNames, RedisWorkers } from './lanes.ts'
 import { RedisLimits } from './limits.ts'
 import { RedisLink } from './link.ts'
@@ -53,70 +35,22 @@ import {
 import { RedisOwnership } from './ownership.ts'
 import { Registry } from './registry.ts'
 import { checkServer, factsOf, fixMeta } from './start-check.ts'
-import { framesOf, MEMBERS, Subscriptions, type Wake, wakeOf } from './subscriptions.ts'
+import { Subscriptions, Wakes } from './subscriptions.ts'
 
 /**
  * A queue on Redis 7.0 or newer: Streams with consumer groups, one for each partition and lane.
  * Delivers at least once; see docs/distributed.md for what is kept when.
  */
 export class RedisDistributedQueue extends LeasedEngine implements LeasedQueue {
-  readonly resultTtlMs: number
-  readonly capabilities: QueueCapabilities
-  readonly dead: DeadCommands
-  readonly ownership: PartitionOwnership | undefined
-  readonly limits: GlobalLimits
-  readonly commands: QueuedCommands
-  readonly lanes: LaneRegistry
-  readonly handlers: NameRegistry
-  readonly workers: WorkerRegistry
-  readonly #engine: RedisEngine
-  readonly #link: RedisLink
-  readonly #subscriptions: Subscriptions
-  readonly #enqueuer: Enqueuer
-  readonly #acknowledger: RedisAcknowledger
-  readonly #fetcher: RedisFetcher
-  readonly #registry: Registry
-  readonly #janitor: Janitor
-  #receiving: Promise<unknown> | undefined
-  /** Whether the channel of wakes was added. */
-  #isSubscribed = false
+  declare readonly commands: QueuedCommands
+  declare readonly lanes: LaneRegistry
+  declare readonly handlers: NameRegistry
+  declare readonly workers: WorkerRegistry
 
-  private constructor(parts: Omit<RedisEngine, 'receive'>, link: RedisLink, maker: ClientMaker) {
+  private constructor(core: EngineCore) {
     const instead = 'await RedisDistributedQueue.open(options)'
-    refuseConstruction(maker !== undefined, 'RedisDistributedQueue', instead)
-    super(parts.plan)
-    const engine = Object.freeze({ ...parts, receive: () => this.#receive() })
-    const { plan, caller } = engine
-    const isOwned = takesKeys(plan.strategy)
-    this.resultTtlMs = plan.resultTtlMs
-    this.#engine = engine
-    this.#link = link
-    this.#subscriptions = new Subscriptions(maker, caller, plan.commandTimeoutMs, (isUp) =>
-      this.#setReceiving(isUp),
-    )
-    this.#enqueuer = new Enqueuer(engine)
-    this.#acknowledger = new RedisAcknowledger(engine)
-    const ownership = isOwned
-      ? new RedisOwnership(engine, (partition) => this.#fetcher.gained(partition))
-      : undefined
-    this.#registry = new Registry(engine)
-    const commands = new RedisCommands(engine, this.#registry, this.#subscriptions)
-    this.commands = commands
-    this.#fetcher = new RedisFetcher(engine, this.#acknowledger, ownership, commands)
-    this.#janitor = new Janitor(engine, this.#registry)
-    this.ownership = ownership
-    this.limits = new RedisLimits(engine, this.#subscriptions)
-    this.lanes = new RedisLanes(engine, this.#registry)
-    this.handlers = new RedisNames(engine, engine.keys.handlers)
-    this.workers = new RedisWorkers(engine)
-    this.dead = new RedisDeadLetters(engine)
-    this.capabilities = allCapabilities({
-      keyOrder: isOwned,
-      ownership: isOwned,
-      commandPriority: false,
-      boost: 'lane',
-      durable: true,
-    })
+    refuseConstruction(core !== undefined, 'RedisDistributedQueue', instead)
+    super(core)
   }
 
   /**
@@ -166,136 +100,95 @@ export class RedisDistributedQueue extends LeasedEngine implements LeasedQueue {
       link.close()
       throw openingError(error, caller, maker)
     }
-    const parts = {
-      plan,
-      keys: queueKeys(queue, plan.numPartitions),
-      caller,
-      report,
-      wakes: new Listeners<[Wake]>(),
-      holdings: new Holdings(plan.workerId, plan.leaseMs),
-      consumer: `${plan.workerId}~${plan.leaseMs}`,
-    }
-    return new RedisDistributedQueue(parts, link, maker)
-  }
-
-  enqueueMany(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
-    return this.#enqueuer.add(envelopes)
-  }
-
-  async lease(request: LeaseRequest): Promise<Delivery[]> {
-    if (request.waitMs > 0) {
-      this.#receive()
-      this.#janitor.start()
-    }
-    return this.#fetcher.lease(request)
-  }
-
-  start(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
-    return this.#acknowledger.keep(deliveries, 'start')
-  }
-
-  async extend(deliveries: readonly Delivery[]): Promise<LeaseExtension> {
-    const leasedUntilMs = nowMs() + this.leaseMs
-    const statuses = await this.#acknowledger.keep(deliveries, 'keep')
-    const lost = deliveries.filter((_, i) => statuses[i] === 'stale')
-    return { lost: lost.map(({ fence }) => fence), leasedUntilMs }
-  }
-
-  completeMany(completions: readonly Completion[]): Promise<SettleStatus[]> {
-    return this.#acknowledger.complete(completions)
-  }
-
-  async release(deliveries: readonly Delivery[], options: ReleaseOptions): Promise<SettleStatus[]> {
-    const statuses = await this.#acknowledger.release(deliveries, options)
-    const { delayMs = 0 } = options
-    if (delayMs > 0) {
-      // Announced as well, but a caller that does not wait receives nothing.
-      for (const { envelope } of deliveries) {
-        this.#fetcher.keptBack(envelope.partitionId, laneOf(envelope), delayMs)
-      }
-    }
-    return statuses
-  }
-
-  deadLetter(delivery: Delivery, reason: string, result: CommandResult): Promise<SettleStatus> {
-    return this.#acknowledger.deadLetter(delivery, reason, result)
-  }
-
-  async announce(
-    submitter: string,
-    listener: (result: CommandResult) => void,
-  ): Promise<() => Promise<void>> {
-    checkName('submitter', submitter)
-    const { keys, plan } = this.#engine
-    return this.#subscriptions.add(keys.results(submitter), (bytes) => {
-      for (const result of framesOf(bytes, (frame) => decodeResult(frame, plan.maxBytes))) {
-        callListener(listener, result)
-      }
-    })
-  }
-
-  async look(commands: readonly CommandReference[]): Promise<CommandState[]> {
-    checkCommands(commands, this.numPartitions)
-    return this.#registry.look(commands)
-  }
-
-  async forget(commands: readonly CommandReference[]): Promise<void> {
-    checkCommands(commands, this.numPartitions)
-    await this.#registry.forget(commands)
-  }
-
-  counts(): Promise<QueueCounts> {
-    return this.#registry.counts()
-  }
-
-  async close(): Promise<void> {
-    this.#engine.caller.close()
-    this.#janitor.stop()
-    this.#fetcher.wakeAll()
-    this.#subscriptions.close()
-    this.#link.close()
+    return new RedisDistributedQueue(coreOf(plan, caller, link, maker, report))
   }
 
   /** {@link RedisDistributedQueue.close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
+}
 
-  /** @internal */
-  protected override checkOpen(): void {
-    this.#engine.caller.checkOpen()
+/** The parts of a queue that was opened, and what each does. */
+function coreOf(
+  plan: RedisQueuePlan,
+  caller: RedisCaller,
+  link: RedisLink,
+  maker: ClientMaker,
+  report: (kind: RedisIncident['kind'], detail: string) => void,
+): EngineCore {
+  const { workerId, leaseMs, commandTimeoutMs } = plan
+  const keys = queueKeys(plan.queue, plan.numPartitions)
+  const subscriptions = new Subscriptions(maker, caller, commandTimeoutMs, (isUp) =>
+    wakes.changed(isUp),
+  )
+  const wakes = new Wakes(subscriptions, keys.wakes, (isUp) => fetcher.setReceiving(isUp))
+  const holdings = new Holdings(workerId, leaseMs)
+  const consumer = `${workerId}~${leaseMs}`
+  const engine = Object.freeze({ plan, keys, caller, holdings, consumer, report, wakes })
+  const isOwned = takesKeys(plan.strategy)
+  const ownership = isOwned ? new RedisOwnership(engine, (p) => fetcher.gained(p)) : undefined
+  const acknowledger = new RedisAcknowledger(engine)
+  const enqueuer = new Enqueuer(engine)
+  const registry = new Registry(engine)
+  const commands = new RedisCommands(engine, registry, subscriptions)
+  const fetcher = new RedisFetcher(engine, acknowledger, ownership, commands)
+  const janitor = new Janitor(engine, registry)
+  return {
+    ...selfOf(plan),
+    get isClosed() {
+      return caller.isClosed
+    },
+    enqueueMany: (envelopes) => enqueuer.add(envelopes),
+    lease: (request) => {
+      if (request.waitMs > 0) {
+        wakes.receive()
+        janitor.start()
+      }
+      return fetcher.lease(request)
+    },
+    next: async (partition) => fetcher.next(partition, await registry.lanesOf(partition)),
+    start: (deliveries) => acknowledger.keep(deliveries, 'start'),
+    extend: (deliveries) => acknowledger.extend(deliveries),
+    completeMany: (completions) => acknowledger.complete(completions),
+    release: async (deliveries, options) => {
+      const statuses = await acknowledger.release(deliveries, options)
+      fetcher.released(deliveries, options)
+      return statuses
+    },
+    deadLetter: (...letter) => acknowledger.deadLetter(...letter),
+    announce: (submitter, listener) => commands.onResult(submitter, listener),
+    look: (all) => registry.look(all),
+    forget: (all) => registry.forget(all),
+    counts: () => registry.counts(),
+    close: async () => {
+      caller.close()
+      janitor.stop()
+      fetcher.wakeAll()
+      subscriptions.close()
+      link.close()
+    },
+    ...{ commands, ownership, dead: new RedisDeadLetters(engine) },
+    limits: new RedisLimits(engine, subscriptions),
+    lanes: new RedisLanes(engine, registry),
+    handlers: new RedisNames(engine, keys.handlers),
+    workers: new RedisWorkers(engine),
   }
+}
 
-  /** @internal */
-  protected async next(partitionId: number): Promise<Delivery | undefined> {
-    const names = new Set((await this.#registry.lanesOf(partitionId)).map(userLane))
-    const lanes = Array.from(names, (laneId) => ({ laneId, max: 1, priority: 0, boost: [] }))
-    return (await this.#fetcher.lease({ partitions: [partitionId], lanes, max: 1, waitMs: 0 }))[0]
-  }
-
-  /** Listens to wakes from now on. Until they arrive the fetcher polls, so this is not awaited. */
-  #receive(): void {
-    this.#receiving ??= this.#subscriptions
-      .add(this.#engine.keys.wakes, (bytes) => {
-        const wake = wakeOf(bytes)
-        if (wake !== undefined) this.#engine.wakes.call(wake.kind, wake)
-      })
-      .then(() => {
-        this.#isSubscribed = true
-        this.#setReceiving(this.#subscriptions.isUp)
-      })
-      .catch(() => {
-        // The next lease tries again.
-        this.#receiving = undefined
-      })
-  }
-
-  #setReceiving(isUp: boolean): void {
-    if (!this.#isSubscribed) return
-    this.#fetcher.setReceiving(isUp)
-    // Such an announcement may have been missed.
-    if (isUp) for (const kind of ['!', 'l']) this.#engine.wakes.call(kind, MEMBERS)
-  }
+/** What it says of itself: nothing else of its options may be seen, which hold secrets. */
+function selfOf({ numPartitions, workerId, leaseMs, ...plan }: RedisQueuePlan) {
+  const { strategy, maxDeliveries, resultTtlMs } = plan
+  const isOwned = takesKeys(strategy)
+  const capabilities = allCapabilities({
+    keyOrder: isOwned,
+    ownership: isOwned,
+    commandPriority: false,
+    boost: 'lane',
+    durable: true,
+  })
+  const times = { leaseMs, maxDeliveries, resultTtlMs }
+  return { numPartitions, workerId, strategy, capabilities, ...times }
 }
 
 /** What `open` fails with: nothing of it may hold a secret. */

@@ -144,7 +144,7 @@ export interface Wake {
 }
 
 /** Workers came or went. */
-export const MEMBERS: Wake = Object.freeze({
+const MEMBERS: Wake = Object.freeze({
   kind: '!',
   partition: 0,
   lane: '',
@@ -169,4 +169,56 @@ export function wakeOf(bytes: Buffer): Wake | undefined {
   const amount = Number(entry)
   if ((kind === '' || kind === '+') && !(amount < 1e10)) return undefined
   return { kind, partition: Number(partition), lane, amount, entry }
+}
+
+/** Announcements to workers, by their kinds; they are received once somebody waits for some. */
+export class Wakes extends Listeners<[Wake]> {
+  readonly #subscriptions: Subscriptions
+  readonly #channel: string
+  readonly #onReceiving: (isReceiving: boolean) => void
+  #receiving: Promise<unknown> | undefined
+  #isSubscribed = false
+
+  /** @param onReceiving - Called when they begin to be received, and when that ends. */
+  constructor(
+    subscriptions: Subscriptions,
+    channel: string,
+    onReceiving: (isReceiving: boolean) => void,
+  ) {
+    super()
+    this.#subscriptions = subscriptions
+    this.#channel = channel
+    this.#onReceiving = onReceiving
+  }
+
+  /** Receives them from now on. Until they arrive workers poll, so this is not awaited. */
+  receive(): void {
+    this.#receiving ??= this.#subscriptions
+      .add(this.#channel, (bytes) => {
+        const wake = wakeOf(bytes)
+        if (wake !== undefined) this.call(wake.kind, wake)
+      })
+      .then(() => {
+        this.#isSubscribed = true
+        this.changed(this.#subscriptions.isUp)
+      })
+      .catch(() => {
+        // The next that waits tries again.
+        this.#receiving = undefined
+      })
+  }
+
+  /** Adds a listener to those of a kind, and receives them. */
+  hear(kind: Wake['kind'], listener: (wake: Wake) => void): () => void {
+    this.receive()
+    return this.add(kind, listener)
+  }
+
+  /** The connection is made, or lost. */
+  changed(isUp: boolean): void {
+    if (!this.#isSubscribed) return
+    this.#onReceiving(isUp)
+    // Such an announcement may have been missed.
+    if (isUp) for (const kind of ['!', 'l']) this.call(kind, MEMBERS)
+  }
 }

@@ -1,13 +1,9 @@
 // Dequeued: deliveries known by the id of their command, until they end or their lease is over.
 
 import { expect, test } from 'vitest'
-import type {
-  Delivery,
-  EnqueueStatus,
-  SettleStatus,
-} from '../../../src/distributed/contract/distributed-queue.ts'
+import type { Delivery, SettleStatus } from '../../../src/distributed/contract/distributed-queue.ts'
 import type { CommandResult } from '../../../src/distributed/contract/envelope.ts'
-import { LeasedEngine } from '../../../src/distributed/contract/leased-engine.ts'
+import { type EngineCore, LeasedEngine } from '../../../src/distributed/contract/leased-engine.ts'
 
 /** Gives what it is told to, and keeps the deliveries that are completed. */
 class Engine extends LeasedEngine {
@@ -16,22 +12,16 @@ class Engine extends LeasedEngine {
   #given: Delivery | undefined
 
   constructor() {
-    const [numPartitions, strategy, leaseMs, maxDeliveries] = [1, 'single', 1000, 3] as const
-    super({ numPartitions, workerId: 'w', strategy, leaseMs, maxDeliveries })
-  }
-
-  async enqueueMany(): Promise<EnqueueStatus[]> {
-    return []
-  }
-
-  async start(): Promise<SettleStatus[]> {
-    return []
-  }
-
-  async completeMany([one]: readonly { readonly delivery: Delivery }[]): Promise<SettleStatus[]> {
-    const status = await this.end()
-    this.ended.push(one!.delivery)
-    return [status]
+    const core: Partial<EngineCore> = {
+      ...{ numPartitions: 1, workerId: 'w', isClosed: false },
+      completeMany: async ([one]) => {
+        const status = await this.end()
+        this.ended.push(one!.delivery)
+        return [status]
+      },
+      next: () => this.#given,
+    }
+    super(core as EngineCore)
   }
 
   /** Dequeues a command whose lease has so long to go. */
@@ -41,10 +31,6 @@ class Engine extends LeasedEngine {
     this.#given = delivery
     await this.dequeue(0)
     return delivery
-  }
-
-  protected async next(): Promise<Delivery | undefined> {
-    return this.#given
   }
 }
 

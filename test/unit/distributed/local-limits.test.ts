@@ -113,19 +113,6 @@ test('an idle limit grants all of it at once, whatever the rounding', () => {
   }
 })
 
-test.each([
-  [{ limit: 0, windowMs: 1000 }, 1],
-  [{ limit: 1.5, windowMs: 1000 }, 1],
-  [{ limit: 5, windowMs: 0 }, 1],
-  [{ limit: 5, windowMs: Number.NaN }, 1],
-  [{ limit: 5, windowMs: 1000 }, 0],
-  [{ limit: 5, windowMs: 1000 }, 2.5],
-])('bad rates and counts are refused: %o, %d', (rate, count) => {
-  expect(() => new LocalLimits().takeTokens('l', rate, count, 0)).toThrow(
-    expect.objectContaining({ code: 'CORELANE_INVALID_OPTION' }),
-  )
-})
-
 test('slots: as many as there are, kept by who has one, free again when dropped or expired', () => {
   const limits = new LocalLimits()
   expect(limits.takeSlots('l', 2, ['a', 'b', 'c'], 0, 100)).toEqual(['a', 'b'])
@@ -137,7 +124,6 @@ test('slots: as many as there are, kept by who has one, free again when dropped 
   expect(limits.takeSlots('l', 2, ['d'], 101, 201)).toEqual(['d'])
   expect(limits.takeSlots('other', 1, ['d'], 101, 201)).toEqual(['d'])
   limits.releaseSlots('unknown', ['d'])
-  expect(() => limits.takeSlots('l', 0, ['a'], 0, 1)).toThrow('slots of lane l')
 })
 
 test('a maximum that has shrunk takes no slot away and gives none', () => {
