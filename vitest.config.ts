@@ -16,12 +16,8 @@ const MOCKING = FOLDERS.flatMap((folder) =>
     .filter((path) => path.endsWith('.test.ts') && /^vi\.mock\(/m.test(readFileSync(path, 'utf8'))),
 )
 
-/** Files whose tests measure, fill all cores for long, or compare what threads do beside each other. */
-const ALONE = [
-  'test/fault/{crash-smoke,memory,stress}.test.ts',
-  'test/integration/{bench-smoke,cli-bench,handler-speed,idle,lanes-rates,lanes-slots}.test.ts',
-  'test/integration/{nesting-campaign,placement,streams-pressure,submitting}.test.ts',
-]
+/** Files whose tests measure, or compare what threads do beside each other. */
+const ALONE = ['test/integration/{bench-smoke,handler-speed,idle,lanes-rates,placement}.test.ts']
 
 export default defineConfig({
   test: {
