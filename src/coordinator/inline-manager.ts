@@ -70,7 +70,8 @@ export interface InlineManager<M, L extends string>
   /**
    * Lets time pass: delays end, time-outs strike, retries come.
    *
-   * @param ms - Milliseconds.
+   * @param ms - Milliseconds, 0 or more.
+   * @throws (as a rejection) ConfigError `CORELANE_INVALID_OPTION`.
    */
   advance(ms: number): Promise<void>
 }

@@ -21,6 +21,7 @@ export class QueueManagerBuilder<M = AnyHandlers, L extends string = never> {
 
   /**
    * @param options - To begin with. Default: none.
+   * @throws ConfigError `CORELANE_INVALID_OPTION`.
    */
   constructor(options: QueueManagerOptions<M, L> = {}) {
     checkObject('QueueManager', options)
@@ -91,6 +92,7 @@ export class QueueManagerBuilder<M = AnyHandlers, L extends string = never> {
    * Sets any other options.
    *
    * @param options - They replace those set before.
+   * @throws ConfigError `CORELANE_INVALID_OPTION`.
    */
   withOptions<N extends string = L>(options: QueueManagerOptions<M, N>): QueueManagerBuilder<M, N> {
     checkObject('QueueManager', options)

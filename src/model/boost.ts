@@ -104,6 +104,7 @@ export class PriorityBoostConfig implements PriorityBoostOptions {
    *
    * @param deadlineMs - Counted from submission.
    * @param pointsMs - When the lane's priority counts as 1, 2, 3, … less, counted from submission.
+   * @throws ConfigError `CORELANE_INVALID_OPTION`.
    */
   static custom(deadlineMs: number, pointsMs: readonly number[]): PriorityBoostConfig {
     if (
@@ -111,7 +112,7 @@ export class PriorityBoostConfig implements PriorityBoostOptions {
       !pointsMs.every((point) => point >= 0 && point <= TIMER_MS_MAX)
     ) {
       const allowed = `an array of milliseconds from 0 to ${TIMER_MS_MAX}`
-      throw invalidOption('PriorityBoostConfig.custom points', show(pointsMs), allowed)
+      throw invalidOption('PriorityBoostConfig.custom.pointsMs', show(pointsMs), allowed)
     }
     const ascending = [...pointsMs].sort((a, b) => a - b)
     return new PriorityBoostConfig(

@@ -129,6 +129,7 @@ export class LaneConfig implements LaneOptions {
    * @param maxConcurrency - Its commands that may run at once over all partitions. Default: no
    * bound.
    * @param others - Its other options.
+   * @throws ConfigError `CORELANE_INVALID_OPTION` if these are no object.
    */
   constructor(minConcurrency?: number, maxConcurrency?: number, others: LaneOptions = {}) {
     checkObject('LaneConfig', others)

@@ -119,6 +119,7 @@ export class RetryPolicy implements RetryOptions {
 
   /**
    * @param options - Its options. Default: all defaults.
+   * @throws ConfigError `CORELANE_INVALID_OPTION` if these are no object.
    */
   constructor(options: RetryOptions = {}) {
     checkObject('RetryPolicy', options)

@@ -165,6 +165,7 @@ export class AlertManager {
    *
    * @param listener - The function.
    * @returns Ends that.
+   * @throws ConfigError `CORELANE_INVALID_OPTION`.
    */
   onAlert(listener: (alert: Alert) => void): () => void {
     checkGiven('AlertManager', { onAlert: listener ?? null }, ALERT_RULES)

@@ -43,7 +43,7 @@ test.each([[[-1]], [[Number.NaN]], [[2 ** 31]], ['soon'], [undefined]])(
   'custom points that are no array of milliseconds are refused: %o',
   (points) => {
     expect(() => PriorityBoostConfig.custom(1000, points as never)).toThrow(
-      /PriorityBoostConfig.custom points/,
+      /PriorityBoostConfig.custom.pointsMs/,
     )
   },
 )
