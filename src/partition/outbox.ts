@@ -135,7 +135,10 @@ export class Outbox {
     // Before the outcomes: none of them may come after its own command's.
     for (const [id, value] of this.#reports) {
       if (!this.#writeReport(id, value)) return false
+      const latest = this.#reports.get(id)
       this.#reports.delete(id)
+      // A getter of the report has made a newer one, which this loop comes to.
+      if (latest !== value) this.#reports.set(id, latest)
     }
     while (this.#kept.length > 0) {
       const { id, status, value, startedAtMs, durationMs } = this.#kept.first!

@@ -120,6 +120,26 @@ test('of what a command reports while the ring is full only the latest is kept',
   ])
 })
 
+test('a report that a getter makes while the one before it is sent is not lost', () => {
+  const { outbox, take, fill } = world()
+  fill()
+  outbox.sendProgress(1, TEXT)
+  outbox.sendProgress(1, {
+    get old() {
+      outbox.sendProgress(1, 'new')
+      return TEXT
+    },
+  })
+  outbox.send(1, DONE, 'end', 0, 0)
+  take()
+  expect(outbox.flush()).toBe(true)
+  expect(take()).toEqual([
+    [PROGRESS, 1, { old: TEXT }],
+    [PROGRESS, 1, 'new'],
+    [DONE, 1, 'end'],
+  ])
+})
+
 test('a report that was kept comes before the end of its command', () => {
   const { outbox, take, fill } = world()
   const sent = fill()
