@@ -1,6 +1,8 @@
 // Hash: the stable hash that places a key.
 // It is part of the contract: the same key goes to the same partition in every process and release.
 
+import { invalidOption } from '../base/options.ts'
+
 const OFFSET_BASIS = 0x811c9dc5
 const PRIME = 0x01000193
 
@@ -24,8 +26,11 @@ function avalanche(hash: number): number {
  *
  * @param text - Any string.
  * @returns An integer from 0 to 2^32 - 1.
+ * @throws ConfigError `CORELANE_INVALID_OPTION` if it is no string.
  */
 export function stableHash(text: string): number {
+  // All numbers would have one hash.
+  if (typeof text !== 'string') throw invalidOption('stableHash', typeof text, 'a string')
   let hash = OFFSET_BASIS
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i)

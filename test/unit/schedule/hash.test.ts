@@ -24,6 +24,10 @@ test.each([
   expect(stableHash(text)).toBe(hash)
 })
 
+test('what is no string is refused: numbers would all have one hash', () => {
+  expect(() => stableHash(5 as never)).toThrow('stableHash')
+})
+
 test('a lone surrogate hashes as the replacement character, wherever it stands', () => {
   for (const lone of ['\ud800', '\udbff', '\udc00', '\udfff']) {
     expect(stableHash(lone)).toBe(0x47d8c63a)
