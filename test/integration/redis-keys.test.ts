@@ -143,4 +143,17 @@ describeWithRedis('keys in Redis', () => {
     const names = (await keysNow()).flatMap((key) => /c:(.*)$/.exec(key)?.[1] ?? [])
     expect(names.map((name) => (name === 'given' ? name : 'random')).toSorted()).toEqual(kept)
   })
+
+  test('a lane whose pause or resume fails in a partition is told as paused until it is nowhere', async () => {
+    const worker = await start({ partitions: PartitionConfig.hash(3) })
+    const broken = `corelane:{${queues.queue}:2}:own`
+    for (const call of ['pause', 'resume'] as const) {
+      await queues.admin.set(broken, 'no hash')
+      await expect(worker.lanes[call]('api')).rejects.toThrow()
+      expect(await worker.lanes.paused()).toEqual(['api'])
+      await queues.admin.del(broken)
+    }
+    await worker.lanes.resume('api')
+    expect(await worker.lanes.paused()).toEqual([])
+  })
 })

@@ -14,7 +14,7 @@ import {
 } from '../contract/live-limits.ts'
 import { type Reply, textOf } from './caller.ts'
 import { type RedisEngine, RedisPart } from './engine.ts'
-import { groupedLane, userLane } from './keys.ts'
+import { groupedLane, type PartitionKeys, userLane } from './keys.ts'
 import type { Registry } from './registry.ts'
 import { ANNOUNCE_LANES } from './scripts/announce-lanes.ts'
 import { LIVE } from './scripts/live.ts'
@@ -140,11 +140,15 @@ export class RedisLanes extends RedisNames implements LanesBehind {
   async #setPaused(laneId: string, isPaused: boolean): Promise<void> {
     const { caller, keys } = this.engine
     const grouped = groupedLane(laneId)
-    const calls = keys.partitions.map((names) => {
+    const set = (names: PartitionKeys) => {
       const all = [names.own, ...names.streams([laneId, grouped]), ...names.groups(grouped)]
       return caller.run(PAUSE_LANE, all, [laneId, isPaused ? 1 : 0])
-    })
-    await Promise.all(calls)
+    }
+    const [first, ...others] = keys.partitions
+    // The first partition is asked for what is paused: a lane is, while any partition keeps it.
+    if (isPaused) await set(first!)
+    await Promise.all(others.map(set))
+    if (!isPaused) await set(first!)
   }
 
   async unserved(): Promise<readonly string[]> {
