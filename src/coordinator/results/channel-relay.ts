@@ -14,6 +14,7 @@ const PLAIN = new Map<LaneEventName, ReturnType<typeof channel>>([
   ['queue.command.retry', channel('corelane:command:retry')],
   ['queue.command.dead_lettered', channel('corelane:command:dead_lettered')],
 ])
+const ALL = [SUBMIT, RUN, ...PLAIN.values()]
 
 const ENDS: readonly LaneEventName[] = ['queue.command.completed', 'queue.command.failed']
 const SUBMIT_EVENTS: readonly LaneEventName[] = ['queue.command.submitted', ...ENDS]
@@ -23,21 +24,10 @@ const RUN_EVENTS: readonly LaneEventName[] = [
   ...ENDS,
 ]
 
-/** Whether anything listens to a tracing channel. */
-export function hasListeners({ start, end, asyncStart, asyncEnd, error }: typeof SUBMIT): boolean {
-  if (start.hasSubscribers || end.hasSubscribers || error.hasSubscribers) return true
-  return asyncStart.hasSubscribers || asyncEnd.hasSubscribers
-}
-
 /** Which channels anything listens to: 0 if none, and another number whenever that changes. */
 export function listenedChannels(): number {
-  let listened = hasListeners(SUBMIT) ? 1 : 0
-  if (hasListeners(RUN)) listened |= 2
-  let bit = 4
-  for (const plain of PLAIN.values()) {
-    if (plain.hasSubscribers) listened |= bit
-    bit <<= 1
-  }
+  let listened = 0
+  for (const { hasSubscribers } of ALL) listened = listened * 2 + Number(hasSubscribers)
   return listened
 }
 
@@ -49,8 +39,8 @@ export class ChannelRelay {
   /** Whether it wants events of a name. */
   wants(event: LaneEventName): boolean {
     if (PLAIN.get(event)?.hasSubscribers) return true
-    if (hasListeners(RUN) && RUN_EVENTS.includes(event)) return true
-    return hasListeners(SUBMIT) && SUBMIT_EVENTS.includes(event)
+    if (RUN.hasSubscribers && RUN_EVENTS.includes(event)) return true
+    return SUBMIT.hasSubscribers && SUBMIT_EVENTS.includes(event)
   }
 
   /**

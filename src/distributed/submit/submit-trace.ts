@@ -4,7 +4,6 @@
 
 import { type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
 import { nowMs } from '../../base/clock.ts'
-import { hasListeners } from '../../coordinator/results/channel-relay.ts'
 import type { CommandTrace } from '../../model/command-trace.ts'
 import { type CommandEnvelope, sealEnvelope, traceFieldsOf } from '../contract/envelope.ts'
 import type { Outstanding } from './outstanding.ts'
@@ -13,7 +12,7 @@ const ENQUEUE: TracingChannel<string, CommandTrace> = tracingChannel('corelane:e
 
 /** Whether anything listens. */
 export function isFollowed(): boolean {
-  return hasListeners(ENQUEUE)
+  return ENQUEUE.hasSubscribers
 }
 
 /** Publishes that a command is submitted. Subscribers run in the context of the caller. */
