@@ -37,6 +37,19 @@ test('a process stays alive while a manager starts, and ends by itself when it o
   expect(output).toBe('started')
 })
 
+test('a process ends by itself where there was no memory for the rings of a thread', async () => {
+  const output = await outputOf(`
+    const Memory = SharedArrayBuffer
+    globalThis.SharedArrayBuffer = class extends Memory {
+      constructor(bytes, options) {
+        if (bytes > 2 ** 20) throw new RangeError('Array buffer allocation failed')
+        super(bytes, options)
+      }
+    }
+    create(${values}).start().catch((error) => console.log(error.code, error.message))`)
+  expect(output).toMatch(/^CORELANE_INVALID_OPTION .*ringBytes/)
+})
+
 test('a process stays alive for a command that came before its threads and a shutdown', async () => {
   const output = await outputOf(`
     const manager = create(${values})

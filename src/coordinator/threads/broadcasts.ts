@@ -2,7 +2,7 @@
 // Owns: their numbering, and those that are kept for threads to come.
 
 import { LaneError } from '../../base/errors.ts'
-import type { Broadcast, CallReport } from '../../wire/control.ts'
+import type { Broadcast } from '../../wire/control.ts'
 import { fromSideValue, toCallValue } from '../../wire/side-payload.ts'
 import type { BroadcastOptions } from '../options.ts'
 import type { Incarnation } from './incarnation.ts'
@@ -103,17 +103,15 @@ export class Broadcasts {
   }
 
   async #call(incarnation: Incarnation, broadcast: Broadcast): Promise<unknown> {
-    let report: CallReport
-    try {
-      report = await incarnation.call('broadcast', this.#timeoutMs, (control) =>
-        control.broadcast(broadcast),
-      )
-    } catch (error) {
-      if (isTimeout(error)) this.#withdraw(incarnation, broadcast.id, error)
-      throw error
-    }
-    if (!report.ok) throw fromSideValue(report.side)
-    return fromSideValue(report.side)
+    const { ok, side } = await incarnation
+      .call('broadcast', this.#timeoutMs, (control) => control.broadcast(broadcast))
+      .catch((error) => {
+        if (isTimeout(error)) this.#withdraw(incarnation, broadcast.id, error)
+        throw error
+      })
+    const value = fromSideValue(side)
+    if (!ok) throw value
+    return value
   }
 
   /** Lets a partition go on whose time for a broadcast is up. */

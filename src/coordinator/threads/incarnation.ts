@@ -252,9 +252,10 @@ export class Incarnation {
     this.handlers = plan.handlers
     const { source, isText } = plan.program!
     const name = `corelane-${partition}`
-    // First, since Node starts in it while the rest is made.
-    this.worker = startWorker(partition, source, { ...plan.worker, eval: isText, name })
+    // There may be no memory for it, and then no thread must be left.
     const region = createRegion(plan.ringBytes, plan.ringBytes)
+    // Node starts in it while the rest is made.
+    this.worker = startWorker(partition, source, { ...plan.worker, eval: isText, name })
     const side = new MessageChannel()
     const control = new MessageChannel()
     const printed = new MessageChannel()

@@ -165,8 +165,9 @@ export function detachedRuns(
 ): RunClaim[] {
   const runs = left
     .filter(({ started }) => started)
-    .map(({ command: { lane, key, extras } }) => ({ lane, key, group: extras?.group }))
-  // Their starts were not read before they were let go of.
-  for (const run of runs) run.group = run.group?.split(nowMs())
-  return [...runs, ...detached].map(({ lane, key, group }) => ({ lane, key, group }))
+    // Their starts were not read before they were let go of.
+    .map(({ command: { lane, key, extras } }) => {
+      return { lane, key, group: extras?.group?.split(nowMs()) }
+    })
+  return [...runs, ...detached]
 }

@@ -4,7 +4,7 @@
 
 import { outside } from '../../base/async-context.ts'
 import { timers } from '../../base/clock.ts'
-import { LaneError, laneError, releaseCalls } from '../../base/errors.ts'
+import { type LaneError, laneError, releaseCalls } from '../../base/errors.ts'
 import { BELLS_PER_PARTITION } from '../../memory/layout.ts'
 import type { FileHandler } from '../../model/handler-module.ts'
 import type { ThreadOutput } from '../../model/lane-event.ts'
@@ -217,16 +217,12 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
    */
   async stop(): Promise<unknown[]> {
     this.#isClosing = true
-    const stops = this.#living.map(async (incarnation) => {
-      const { isSetUp, isTerminating } = incarnation
-      return isSetUp && !isTerminating ? this.tearDown(incarnation) : undefined
-    })
-    const ends = await Promise.allSettled(stops)
-    await this.terminate()
+    const stopped = this.#living.filter((one) => one.isSetUp && !one.isTerminating)
     // A thread that died or did not answer in time has nothing to tell of its teardown.
-    return ends.flatMap((end) =>
-      end.status === 'fulfilled' && end.value !== undefined ? [end.value] : [],
-    )
+    const ends = stopped.map((one) => this.tearDown(one).catch(() => undefined))
+    const failures = await Promise.all(ends)
+    await this.terminate()
+    return failures.filter((failure) => failure !== undefined)
   }
 
   /**
@@ -337,12 +333,18 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
         return incarnation
       })
     } catch (error) {
-      const isForbidden = (error as NodeJS.ErrnoException).code === 'ERR_ACCESS_DENIED'
+      const { code, name } = error as NodeJS.ErrnoException
+      // What Node refuses has a code.
+      const [option, maker] =
+        name === 'RangeError' && code === undefined
+          ? ['ringBytes', 'SharedArrayBuffer']
+          : ['workerData, env, execArgv or resourceLimits', 'Worker']
       const refused = {
-        option: 'QueueManager workerData, env, execArgv or resourceLimits',
-        received: `refused by new Worker (${String(error)})`,
-        allowed: 'what new Worker takes',
+        option: `QueueManager ${option}`,
+        received: `refused by new ${maker} (${String(error)})`,
+        allowed: `what new ${maker} takes`,
       }
+      const isForbidden = code === 'ERR_ACCESS_DENIED'
       throw laneError('CORELANE_INVALID_OPTION', isForbidden ? FORBIDDEN : refused, error)
     }
   }
@@ -409,7 +411,8 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     if (!this.#isClosing && wasPresent && incarnation.isLoaded) {
       const hasSettled = window.completed > 0 || running > 0
       partition.failures = hasSettled ? 0 : partition.failures + 1
-      const reason = incarnation.lostError('starting', false)
+      // Commands get it that waited for the partition, should it get no other thread.
+      const reason = incarnation.lostError('waiting', false)
       this.#lost(partition, reason, running > 0)
       this.#respawn(partition, reason)
     } else if (!this.#isClosing && wasHindering && partition.incarnation === undefined) {
@@ -480,10 +483,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
       if (this.#isClosing || partition.incarnation !== incarnation) return
       partition.losses++
       partition.failures++
-      this.#respawn(
-        partition,
-        error instanceof LaneError ? error : this.loader.loadError(error, this.#plan),
-      )
+      this.#respawn(partition, error as LaneError)
       return
     }
     if (partition.incarnation === incarnation) this.adopt(partition, incarnation, isAnother)
