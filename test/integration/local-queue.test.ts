@@ -87,6 +87,20 @@ test('past maxPending nothing of a batch is taken; duplicates always are', async
   await queue.close()
 })
 
+test('past maxPending no dead command of a call is enqueued again', async () => {
+  const queue = new LocalDistributedQueue({ strategy: 'single' }, { maxPending: 2 })
+  await queue.enqueueMany([envelope('a'), envelope('b')])
+  for (const delivery of await queue.lease(request)) {
+    await queue.deadLetter(delivery, 'failed', resultOf(delivery.envelope.id))
+  }
+  await queue.enqueue(envelope('c'))
+  const refusal = await failure(queue.dead.redrive(['a', 'b', 'unknown']), 'too many')
+  expect(refusal).toMatchObject({ code: 'CORELANE_QUEUE_FULL' })
+  expect(await queue.counts()).toMatchObject({ waiting: 1, dead: 2 })
+  expect(await queue.dead.redrive(['b', 'b', 'unknown'])).toBe(1)
+  await queue.close()
+})
+
 test('commands enqueued one by one in a turn wake a worker once, with all of them', async () => {
   const queue = new LocalDistributedQueue({ strategy: 'single' })
   const waiting = queue.lease({ ...request, waitMs: 10_000 })

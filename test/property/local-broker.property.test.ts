@@ -387,6 +387,11 @@ class Duel {
     const id = which % 8 === 0 ? 'c0' : (dead[which % dead.length] ?? 'c1')
     const wish = this.model.dead.get(id)
     const expected = wish === undefined ? 0 : 1
+    this.broker.advance(this.now)
+    if (kind === 'redrive' && wish !== undefined && this.model.commands.length >= 12) {
+      expect(() => this.broker.redrive([id], this.now)).toThrow(/is full/)
+      return
+    }
     this.model.dead.delete(id)
     if (kind === 'drop') expect(this.broker.archive.drop(id)).toBe(wish !== undefined)
     else {

@@ -193,6 +193,7 @@ export interface DeadCommands {
    *
    * @param commands - Ids of commands, or references, which may spare a search in all partitions.
    * @returns How many there were: 0 for the id of a command that is not dead.
+   * @throws (as a rejection) QueueFullError `CORELANE_QUEUE_FULL`; then all stay dead.
    */
   redrive(commands: readonly (CommandReference | string)[]): Promise<number>
   /**

@@ -123,7 +123,10 @@ export class LocalBroker {
    */
   enqueue(envelopes: readonly CommandEnvelope[], nowMs: number): EnqueueStatus[] {
     this.archive.expire(nowMs)
-    this.#checkRoom(envelopes)
+    if (this.#pending + envelopes.length > this.#plan.maxPending) {
+      const ids = envelopes.map(({ id }) => id)
+      this.#checkRoom(new Set(ids.filter((id) => !this.archive.knows(id))).size)
+    }
     return envelopes.map((envelope) => {
       if (this.archive.knows(envelope.id)) return 'duplicate'
       this.#enter(envelope, envelope.options?.delayMs ?? 0, nowMs)
@@ -206,17 +209,21 @@ export class LocalBroker {
     return 'done'
   }
 
+  /**
+   * Enqueues dead commands again, all or none of them.
+   *
+   * @throws QueueFullError `CORELANE_QUEUE_FULL`.
+   */
   redrive(ids: readonly string[], nowMs: number): number {
-    let count = 0
-    for (const id of ids) {
-      const envelope = this.archive.restore(id)
-      if (envelope === undefined) continue
+    const dead = new Set(ids.filter((id) => this.archive.dead.has(id)))
+    this.#checkRoom(dead.size)
+    for (const id of dead) {
+      const envelope = this.archive.restore(id)!
       // Its result is kept until now; the command takes its place.
       this.archive.forget(id)
       this.#enter(Object.freeze({ ...envelope, retryCount: 0 }), 0, nowMs)
-      count++
     }
-    return count
+    return dead.size
   }
 
   look(id: string, nowMs: number): CommandState {
@@ -304,12 +311,10 @@ export class LocalBroker {
     return queueCounts(byLane, [...this.#partitionCounts])
   }
 
-  #checkRoom(envelopes: readonly CommandEnvelope[]): void {
+  #checkRoom(fresh: number): void {
     const { maxPending } = this.#plan
     const pending = this.#pending
-    if (pending + envelopes.length <= maxPending) return
-    const fresh = new Set(envelopes.map(({ id }) => id).filter((id) => !this.archive.knows(id)))
-    if (fresh.size === 0 || pending + fresh.size <= maxPending) return
+    if (fresh === 0 || pending + fresh <= maxPending) return
     throw laneError('CORELANE_QUEUE_FULL', {
       owner: 'The local queue',
       reached: `${pending} of ${maxPending} commands are pending`,
