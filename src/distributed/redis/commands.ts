@@ -13,6 +13,7 @@ import { type CommandEnvelope, type CommandResult, leavesNothing } from '../cont
 import { cancelledResult } from '../contract/poison.ts'
 import { type Reply, textOf } from './caller.ts'
 import {
+  batches,
   inBatches,
   pack,
   positionsBy,
@@ -32,7 +33,7 @@ import type { Registry } from './registry.ts'
 import { CANCEL } from './scripts/cancel.ts'
 import { FIND } from './scripts/find.ts'
 import { PEEK } from './scripts/peek.ts'
-import { GIVEN_AGAIN } from './scripts/script.ts'
+import { GIVEN_AGAIN, SCRIPT_MAX } from './scripts/script.ts'
 import { framesOf, type Subscriptions } from './subscriptions.ts'
 import { unreadEnvelope } from './undecodable.ts'
 
@@ -132,7 +133,11 @@ export class RedisCommands extends RedisPart implements QueuedCommands {
         const { commandId, value } = reports[at]!
         return encodeProgress(commandId, value, plan.maxBytes) ?? []
       })
-      if (parts.length > 0) await caller.send(['PUBLISH', keys.progress(submitter), pack(parts)])
+      // One after the other: another worker's calls go between large ones.
+      for (const some of batches([...parts.keys()], (at) => parts[at]!.length, SCRIPT_MAX)) {
+        const packed = pack(some.map((at) => parts[at]!))
+        await caller.send(['PUBLISH', keys.progress(submitter), packed])
+      }
     }
     const bySubmitter = positionsBy(reports, ({ submitter }) => submitter)
     await Promise.all(Array.from(bySubmitter, (each) => publish(...each)))
