@@ -389,6 +389,16 @@ test('a pool that was closed cannot be started', async () => {
   expect(pool.stats().state).toBe('closed')
 })
 
+test('a pool whose queue is closed, or was while it started, cannot be started', async () => {
+  const queue = openQueue(PartitionConfig.roundRobin(1))
+  const open = async () => new WorkerPool(queue, await openWorkers(new Ledger(1).workerData))
+  const [late, never] = [await open(), await open()]
+  const starting = late.start()
+  await queue.close()
+  await refused(starting, 'CORELANE_CLOSED')
+  await refused(never.start(), 'CORELANE_CLOSED')
+})
+
 test('a pool that was closed while it started listens to nothing any more', async () => {
   const queue = openQueue(PartitionConfig.roundRobin(1))
   let answer = (): void => {}

@@ -85,8 +85,8 @@ export class WorkerPool {
   )
 
   /**
-   * @param queue - What to take commands from. One of five members is lifted: it delivers at most
-   * once.
+   * @param queue - What to take commands from. The pool does not close it. One of five members is
+   * lifted: it delivers at most once.
    * @param manager - What runs them; {@link WorkerPool.start} starts it.
    * @throws ConfigError `CORELANE_INVALID_OPTION`, `CORELANE_UNKNOWN_LANE`, `CORELANE_DEGRADED` if
    * a lane asks for what the queue cannot do.
@@ -142,7 +142,7 @@ export class WorkerPool {
    *
    * @returns Once the manager is ready. Calling it again gives the same promise.
    * @throws (as a rejection) ConfigError `CORELANE_HANDLERS_FAILED`; ClosedError
-   * `CORELANE_WORKER_CLOSED` after `drain` or `close`.
+   * `CORELANE_WORKER_CLOSED` after `drain` or `close`, `CORELANE_CLOSED` if the queue is closed.
    */
   start(): Promise<void> {
     this.#starting ??= outside(() => this.#start())
@@ -278,6 +278,7 @@ export class WorkerPool {
   #refuseUnlessNew(): void {
     const state = this.#state
     if (state !== 'created') throw laneError('CORELANE_WORKER_CLOSED', { state })
+    if (this.#core.queue.isClosed) throw laneError('CORELANE_CLOSED', { state: 'closed' })
   }
 
   async #drain(): Promise<void> {
