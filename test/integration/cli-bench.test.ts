@@ -4,12 +4,17 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { fixture, runCli } from './support/cli-process.ts'
+import { CliSession, fixture } from './support/cli-process.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'corelane-strategies-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const session = new CliSession({})
+afterAll(() => {
+  session.child.kill('SIGKILL')
+  rmSync(folder, { recursive: true, force: true })
+})
 
-const bench = (...args: string[]) => runCli(['bench', 'strategies', '--partitions', '2', ...args])
+const bench = (...args: string[]) =>
+  session.run(['bench', 'strategies', '--partitions', '2', ...args])
 
 test('every strategy runs every workload, in text, JSON and a page', async () => {
   const [json, html] = [join(folder, 'out.json'), join(folder, 'out.html')]
@@ -65,7 +70,7 @@ test('trials say how far they differ, and bench alone compares strategies', asyn
   writeFileSync(keys, 'ada\n')
   const own = ['--handlers', fixture('survival.js'), '--type', 'echo', '--keys', keys]
   const rounds = ['--rounds', '2', '--ms', '30', '--partitions', '2']
-  const { code, stdout } = await runCli(['bench', ...rounds, ...own])
+  const { code, stdout } = await session.run(['bench', ...rounds, ...own])
   expect(code).toBe(0)
   expect(stdout).toMatch(/commands\/s +least +most/)
   expect(stdout).toMatch(/yours: (choose \w+ \S+ to \S+\/s|too close to call: )/)
@@ -85,7 +90,7 @@ test('what makes no sense is refused by name', async () => {
     expect(stderr).toContain(message)
     expect(stderr).not.toMatch(/\n +at /)
   }
-  const { code, stderr } = await runCli(['bench', 'everything'])
+  const { code, stderr } = await session.run(['bench', 'everything'])
   expect(code).toBe(2)
   expect(stderr).toContain('there is no benchmark "everything"; benchmarks: strategies')
 })

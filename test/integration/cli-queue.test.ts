@@ -55,6 +55,10 @@ const workerWords = (name: string) => ['worker', handlers, '--name', name, '--pa
 /** Runs a command that ends by itself. */
 const end = (...words: string[]): Promise<Ending> => within(session.run(words), words.join(' '))
 
+/** The words of a run that sends commands through a queue. */
+const sending = (name: string, args: readonly string[]): readonly string[] =>
+  ['run', '--queue', redis.url, '--name', name].concat(args)
+
 /** Starts a worker and waits until it takes commands. */
 async function startWorker(name: string, ...args: string[]): Promise<CliProcess> {
   const worker = start([...workerWords(name), ...args])
@@ -68,14 +72,10 @@ async function takesCommands(worker: CliProcess): Promise<void> {
 }
 
 /** Sends commands through the queue and waits for their results. */
-async function run(name: string, commands: readonly object[], ...args: string[]): Promise<Ending> {
-  const sender = send(name, ...args)
-  sender.child.stdin.end(toLines(commands))
-  return within(sender.end(), 'a run')
-}
+const run = (name: string, commands: readonly object[], ...args: string[]): Promise<Ending> =>
+  within(session.run(sending(name, args), commands), 'a run')
 
-const send = (name: string, ...args: string[]): CliProcess =>
-  start(['run', '--queue', redis.url, '--name', name, ...args])
+const send = (name: string, ...args: string[]): CliProcess => start(sending(name, args))
 
 /** Runs `corelane queue`. */
 const askQueue = (name: string, ...words: string[]): Promise<Ending> =>
@@ -130,7 +130,9 @@ describeWithRedis('the queue from the command line', () => {
       priority: n === 0 ? 3 : undefined,
     }))
     const words = ['--ordered', '--key', 'user', '--allow-degraded']
-    const { code, stderr, results } = await run(name, commands, ...words)
+    const sender = send(name, ...words)
+    sender.child.stdin.end(toLines(commands))
+    const { code, stderr, results } = await within(sender.end(), 'a run')
     expect(stderr).toBe('')
     expect(code).toBe(0)
     expect(results.map(({ id, ok }) => ({ id, ok }))).toEqual(

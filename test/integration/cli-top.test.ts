@@ -14,7 +14,7 @@ import {
 } from 'corelane'
 import { afterAll, afterEach, expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
-import { open } from '../support/managers.ts'
+import { open, share } from '../support/managers.ts'
 import { openPool, openQueue, openSubmitter, withFaults } from '../support/pools.ts'
 import { CliProcess, CliSession, type Ending } from './support/cli-process.ts'
 
@@ -28,25 +28,27 @@ afterEach(async () => {
   for (const undo of undone.splice(0)) await undo()
 })
 
+const shared = share('survival.js', {
+  partitions: 1,
+  lanes: { api: {}, other: { maxConcurrency: 1 } },
+  metrics: QueueMetrics.local(),
+})
+
 async function serve(): Promise<[QueueManager, Dashboard]> {
-  const manager = await open('survival.js', {
-    partitions: 1,
-    lanes: { api: {}, other: { maxConcurrency: 1 } },
-    metrics: QueueMetrics.local(),
-  })
+  const manager = shared()
   const dashboard = await manager.serveDashboard({ intervalMs: 100, environment: 'staging' })
   undone.push(() => dashboard.close())
   return [manager, dashboard]
 }
 
-function start(args: readonly string[], env: NodeJS.ProcessEnv = {}): CliProcess {
-  const cli = new CliProcess(args, [], env)
+function start(args: readonly string[]): CliProcess {
+  const cli = new CliProcess(args)
   undone.push(() => cli.child.kill('SIGKILL'))
   return cli
 }
 
 const end = (args: readonly string[], env?: NodeJS.ProcessEnv): Promise<Ending> =>
-  within(env === undefined ? session.run(args) : start(args, env).end(), args.join(' '))
+  within(session.run(args, '', env), args.join(' '))
 
 test('one look is a table for people, or an object for programs', async () => {
   const [manager, { url, token }] = await serve()

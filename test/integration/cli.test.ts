@@ -5,21 +5,29 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { range } from '../support/range.ts'
-import { CliSession, fixture, runCli, toLines } from './support/cli-process.ts'
+import { CliSession, fixture, runCli } from './support/cli-process.ts'
 
 const root = join(import.meta.dirname, '../..')
 const handlers = fixture('cli-handlers.js')
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
 
-function run(args: readonly string[], input?: string | Buffer | readonly object[]) {
+type Input = string | Buffer | readonly object[]
+
+/** Runs commands in a process of their own. */
+function runAlone(args: readonly string[], input: Input) {
   return runCli(['run', handlers, ...args], input)
+}
+
+/** Runs commands in the session. */
+function run(args: readonly string[], input: Input) {
+  return session.run(['run', handlers, ...args], input)
 }
 
 const session = new CliSession({})
 afterAll(() => void session.child.kill('SIGKILL'))
 
 test('commands become results with their id, value, partition and duration', async () => {
-  const { code, results, stderr } = await run(
+  const { code, results, stderr } = await runAlone(
     ['--partitions', '2'],
     [
       { id: 'a', type: 'echo', payload: { n: [1, 2] } },
@@ -38,7 +46,7 @@ test('commands become results with their id, value, partition and duration', asy
 })
 
 test('a failed command prints its error with code and cause, and the exit code is 1', async () => {
-  const { code, results, stderr } = await run(
+  const { code, results, stderr } = await runAlone(
     ['--ordered', '--stack'],
     [{ type: 'fail', payload: 'bad' }, { type: 'throwText' }, { type: 'echo', payload: 1 }],
   )
@@ -152,7 +160,7 @@ test.each([
 test('what a handler prints goes to stderr and leaves the results alone', async () => {
   const ways = ['print', 'printByProcess', 'printDirectly']
   const commands = ways.map((type) => ({ type, payload: `hello by ${type}` }))
-  const { code, results, stderr } = await run(['--ordered'], commands)
+  const { code, results, stderr } = await runAlone(['--ordered'], commands)
   expect(code).toBe(0)
   expect(results.map(({ ok, value }) => [ok, value])).toEqual(
     commands.map(({ payload }) => [true, payload.length]),
@@ -190,7 +198,7 @@ test('--progress ends with the counts on stderr where that is no terminal', asyn
 })
 
 test('a handler module that is missing exits with 2 and runs nothing', async () => {
-  const { code, stdout, stderr } = await runCli(['run', './no-such-file.js'], toLines([{}]))
+  const { code, stdout, stderr } = await session.run(['run', './no-such-file.js'], [{}])
   expect(code).toBe(2)
   expect(stdout).toBe('')
   expect(stderr).toMatch(/no-such-file\.js could not be loaded: .*Cannot find module/)
