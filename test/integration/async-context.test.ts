@@ -7,7 +7,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { PartitionConfig, QueueManager, RetryPolicy } from 'corelane'
 import { expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
-import { create, moduleOf, open } from '../support/managers.ts'
+import { create, moduleOf, open, share } from '../support/managers.ts'
 import { runProgram } from '../support/programs.ts'
 import { range } from '../support/range.ts'
 
@@ -45,10 +45,11 @@ async function inRequests(run: (id: number) => Promise<(number | undefined)[]>):
   }
 }
 
-const shared = { partitions: { count: 2 }, concurrencyPerPartition: 8, handlers: moduleOf(text) }
+const options = { partitions: 1, concurrencyPerPartition: 8, handlers: moduleOf(text) }
+const shared = share('values.js', options)
 
 test('onProgress is called in the context of its request', async () => {
-  const manager = await open('values.js', shared)
+  const manager = shared()
   await inRequests(async () => {
     const seen: (number | undefined)[] = []
     await manager.run('steps', 5, { onProgress: () => seen.push(requests.getStore()) })
@@ -67,7 +68,7 @@ test("retryable is called in the context of its request, a command's own and its
     query: {},
     again: { retry: policy(() => ofLane.push(requests.getStore())) },
   }
-  const manager = await open('values.js', { ...shared, lanes })
+  const manager = await open('values.js', { ...options, lanes })
   await inRequests(async () => {
     const seen: (number | undefined)[] = []
     const retry = policy(() => seen.push(requests.getStore()))
@@ -83,12 +84,12 @@ test("retryable is called in the context of its request, a command's own and its
 
 test('a custom partitioner and the source of a map are called in the context of their request', async () => {
   const chosen: (number | undefined)[] = []
-  const partitions = PartitionConfig.custom(2, ({ payload }) => {
+  const partitions = PartitionConfig.custom(1, ({ payload }) => {
     chosen[payload as number] = requests.getStore()
     return 0
   })
   // With bounds some of them wait for room, and go on when a command of another request ends.
-  const manager = await open('values.js', { ...shared, partitions, maxPending: 4 })
+  const manager = await open('values.js', { ...options, partitions, maxPending: 4 })
   await inRequests(async (id) => {
     const seen: (number | undefined)[] = []
     async function* source() {
@@ -108,7 +109,7 @@ test('a custom partitioner and the source of a map are called in the context of 
 })
 
 test('streams and events are read in the context of their request', async () => {
-  const manager = await open('values.js', shared)
+  const manager = shared()
   await inRequests(async () => {
     const seen: (number | undefined)[] = []
     const events = manager.subscribe({ events: ['queue.command.completed'] })
@@ -217,7 +218,7 @@ test('a manager that is made in a request works for all of them', async () => {
   let manager: QueueManager | undefined
   await inRequests(async () => {
     if (manager === undefined) {
-      manager = create('values.js', shared)
+      manager = create('values.js', options)
       void manager.start()
     }
     await manager.start()

@@ -19,7 +19,7 @@ import {
 import { afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { Browser, describeWithBrowser } from '../support/browser.ts'
 import { failure, rejection, until, within } from '../support/deadline.ts'
-import { create, moduleOf, open } from '../support/managers.ts'
+import { create, moduleOf, open, share } from '../support/managers.ts'
 import { openPool, openQueue, openSubmitter, withFaults } from '../support/pools.ts'
 import { runProgram } from '../support/programs.ts'
 import { range } from '../support/range.ts'
@@ -38,15 +38,18 @@ function opened(dashboard: Dashboard): Dashboard {
   return dashboard
 }
 
-async function start(options?: DashboardOptions): Promise<[QueueManager, Dashboard]> {
-  const manager = await open('survival.js', {
-    partitions: PartitionConfig.balanced(2),
-    lanes: { api: {}, other: { maxConcurrency: 1 } },
-    metrics: QueueMetrics.local(),
-  })
+const lanes = { api: {}, other: { maxConcurrency: 1 } }
+const base = { partitions: 1, concurrencyPerPartition: 2, lanes }
+const shared = share('survival.js', { ...base, metrics: QueueMetrics.local() })
+
+async function start(options?: DashboardOptions, given?: QueueManager) {
+  const manager = given ?? (await open('survival.js', { ...base, metrics: QueueMetrics.local() }))
   const dashboard = await manager.serveDashboard({ intervalMs: 100, ...options })
-  return [manager, opened(dashboard)]
+  return [manager, opened(dashboard)] as const
 }
+
+/** For tests that leave the manager as it was. */
+const startShared = (options?: DashboardOptions) => start(options, shared())
 
 interface Answer {
   readonly status: number
@@ -77,7 +80,7 @@ async function deadLetter(manager: QueueManager, payload: unknown, id = 'dead-on
 }
 
 test('it listens on loopback, and its page holds no data and loads nothing', async () => {
-  const [, dashboard] = await start()
+  const [, dashboard] = await startShared()
   expect(dashboard.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/#token=[\da-f]{48}$/)
   const { status, body, headers } = await ask(dashboard, '/', 'GET', {})
   expect(status).toBe(200)
@@ -88,7 +91,7 @@ test('it listens on loopback, and its page holds no data and loads nothing', asy
 })
 
 test('HEAD is answered as GET without the body, and other methods with those that there are', async () => {
-  const [manager, dashboard] = await start()
+  const [manager, dashboard] = await startShared()
   for (const path of ['/', '/api/dead', '/api/events']) {
     const { status, body, headers } = await ask(dashboard, path, 'HEAD')
     expect([path, status, body]).toEqual([path, 200, ''])
@@ -113,7 +116,7 @@ test('HEAD is answered as GET without the body, and other methods with those tha
 })
 
 test('without the token nothing is told and nothing changes', async () => {
-  const [manager, dashboard] = await start()
+  const [manager, dashboard] = await startShared()
   for (const token of [undefined, 'x', 'x'.repeat(48)]) {
     const headers: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {}
     for (const [method, path] of [
@@ -129,7 +132,7 @@ test('without the token nothing is told and nothing changes', async () => {
 })
 
 test('a name that was made to point here and a page of another site are refused', async () => {
-  const [, dashboard] = await start()
+  const [, dashboard] = await startShared()
   const authorization = `Bearer ${dashboard.token}`
   const rebound = { authorization, host: 'evil.example:80' }
   expect((await ask(dashboard, '/', 'GET', rebound)).status).toBe(421)
@@ -140,7 +143,7 @@ test('a name that was made to point here and a page of another site are refused'
 })
 
 test('what ends TLS before it may pass its name on, or have another', async () => {
-  const [, dashboard] = await start({ hosts: ['Board.example'] })
+  const [, dashboard] = await startShared({ hosts: ['Board.example'] })
   const authorization = `Bearer ${dashboard.token}`
   const status = async (headers: Record<string, string>) =>
     (await ask(dashboard, '/api/dead', 'GET', { authorization, ...headers })).status
@@ -152,7 +155,7 @@ test('what ends TLS before it may pass its name on, or have another', async () =
 })
 
 test.runIf(hasIPv6)('it answers to an address of IPv6 that it listens on', async () => {
-  const [, dashboard] = await start({ host: '::', token: 'shown' })
+  const [, dashboard] = await startShared({ host: '::', token: 'shown' })
   expect(dashboard.url).toMatch(/^http:\/\/\[::\]:\d+/)
   expect((await ask(dashboard, '/api/dead')).status).toBe(200)
 })
@@ -214,7 +217,7 @@ test('no id of a dead letter stands for others, and none is lost in an address',
 
 test('a connection that cannot be accepted ends nothing', async () => {
   const listen = vi.spyOn(Server.prototype, 'listen')
-  const [, dashboard] = await start()
+  const [, dashboard] = await startShared()
   const [server] = listen.mock.contexts as Server[]
   listen.mockRestore()
   for (let i = 0; i < 2; i++) {
@@ -239,7 +242,7 @@ test('a dead letter that cannot be shown by itself keeps no other from being sho
 })
 
 test('a second close settles with the first', async () => {
-  const [, dashboard] = await start()
+  const [, dashboard] = await startShared()
   await ask(dashboard, '/api/dead')
   const order: string[] = []
   const closes = ['first', 'second'].map((which) => dashboard.close().then(() => order.push(which)))
@@ -270,7 +273,7 @@ test('a page that is open keeps no process alive', async () => {
 })
 
 test('a partition is profiled, and one that is not there is refused', async () => {
-  const [manager, dashboard] = await start()
+  const [manager, dashboard] = await startShared()
   const spinning = manager.submit('api', 'spin', { ms: 300 })
   const { status, body } = await ask(dashboard, '/api/partitions/profile?of=0&ms=50', 'POST')
   expect(status).toBe(200)
@@ -392,7 +395,7 @@ test('lanes of a queue are paused and limited, its dead letters redriven and pur
   await expect.poll(async () => (await queue.counts()).dead, { timeout: 20_000 }).toBe(1)
   const purged = await ask(dashboard, '/api/queue/dead/purgeAll', 'POST')
   expect(JSON.parse(purged.body)).toEqual({ purged: 1 })
-  const [, other] = await start()
+  const [, other] = await startShared()
   expect((await ask(other, '/api/queue/lanes/pause?of=api', 'POST')).status).toBe(404)
   expect((await ask(other, '/api/queue/dead')).status).toBe(404)
   expect((await ask(dashboard, '/api/lanes/pause?of=api', 'POST')).status).toBe(404)
@@ -562,7 +565,7 @@ describeWithBrowser('in a browser', () => {
   })
 
   test('the page profiles a partition, and draws what took its time', async () => {
-    const [manager, dashboard] = await start()
+    const [manager, dashboard] = await startShared()
     await browse(dashboard)
     let isOver = false
     const work = Promise.all(
@@ -588,7 +591,7 @@ describeWithBrowser('in a browser', () => {
   })
 
   test('a page without the token says so and shows nothing', async () => {
-    const [, dashboard] = await start()
+    const [, dashboard] = await startShared()
     await browser.open(dashboard.url.replace(/#.*/, ''))
     await browser.until("document.getElementById('state')?.textContent.startsWith('The token')")
     expect(await browser.evaluate("document.querySelectorAll('#lanes tr').length")).toBe(0)

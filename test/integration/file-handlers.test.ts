@@ -3,13 +3,14 @@
 import { SerializationError } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, refused, within } from '../support/deadline.ts'
-import { create, fixture, moduleOf, open } from '../support/managers.ts'
+import { create, fixture, moduleOf, open, share } from '../support/managers.ts'
 import { range } from '../support/range.ts'
 
 const exports = fixture('file-exports.mjs')
+const shared = share('basic.js', { partitions: 1 })
 
 test('a command may name a module: CommonJS, ESM, default and promised exports', async () => {
-  const manager = await open('basic.js', { partitions: { count: 2 } })
+  const manager = shared()
   const run = (name: string, file: URL | string, payload?: unknown) =>
     within(manager.submit('query', name, payload, { file }), name)
   expect(await run('default', fixture('file-default.cjs'), 1)).toEqual(['whole', 1, 'default'])
@@ -35,7 +36,7 @@ test('each thread loads a module once, however it is named by its commands', asy
 })
 
 test('a module that cannot be loaded rejects its commands alone', async () => {
-  const manager = await open('basic.js', { partitions: { count: 1 } })
+  const manager = shared()
   const file = moduleOf('throw new RangeError("at load")')
   const error = await failure(manager.submit('query', 'x', 0, { file }), 'a bad module')
   expect(error.message).toBe('at load')
@@ -50,7 +51,7 @@ test('a module that cannot be loaded rejects its commands alone', async () => {
 })
 
 test('a handler as the name of one, and a module that is none, are refused, and others run on', async () => {
-  const manager = await open('basic.js', { partitions: { count: 1 } })
+  const manager = shared()
   for (const name of [() => 1, Symbol('s'), null, 5]) {
     const refused = manager.run(name as never, 1, { file: exports })
     expect((await failure(refused, 'no name')).code).toBe('CORELANE_UNKNOWN_TYPE')

@@ -7,11 +7,12 @@ import { promisify } from 'node:util'
 import { SHARE_ENV } from 'node:worker_threads'
 import { expect, test } from 'vitest'
 import { failure, refused, within } from '../support/deadline.ts'
-import { create, fixture, lifeOf, moduleOf, open } from '../support/managers.ts'
+import { create, fixture, lifeOf, moduleOf, open, share } from '../support/managers.ts'
 import { describeOnNodes } from '../support/nodes.ts'
 import { range } from '../support/range.ts'
 
 const one = { partitions: { count: 1 } } as const
+const surroundings = share('surroundings.js', { partitions: { strategy: 'hash', count: 1 } })
 const ODD = "const error = Object.assign(new Error('odd'), { name: { toString: 1 } })"
 const SYNTAX_ERRORS = fileURLToPath(fixture('syntax-errors.mjs'))
 
@@ -117,7 +118,7 @@ const broken: Record<string, { text: string; says: RegExp; cause?: object }> = {
 test.each(Object.entries(broken))(
   'start rejects: a module %s',
   async (_, { text, says, cause }) => {
-    const manager = create('plain.cjs', { partitions: { count: 2 }, handlers: moduleOf(text) })
+    const manager = create('plain.cjs', { ...one, handlers: moduleOf(text) })
     const error = await failure(manager.start(), 'start')
     expect(error).toMatchObject({ name: 'ConfigError', code: 'CORELANE_HANDLERS_FAILED' })
     expect(error.message).toMatch(says)
@@ -201,7 +202,7 @@ test('setup is awaited before the first command and is told its partition and in
 })
 
 test('a handler gets its payload and a context with what it should know', async () => {
-  const manager = await open('surroundings.js', { partitions: { strategy: 'hash', count: 2 } })
+  const manager = surroundings()
   const before = performance.now()
   const keyed = manager.submit('skill', 'context', null, { key: 'the key' })
   const first = (await within(keyed, 'context')) as Record<string, number>
@@ -220,7 +221,7 @@ test('a handler gets its payload and a context with what it should know', async 
 })
 
 test('a context belongs to one command even when it is kept, and its signal is one object', async () => {
-  const manager = await open('surroundings.js', one)
+  const manager = surroundings()
   expect(await within(manager.run('signal'), 'signal')).toEqual({ isSame: true, aborted: false })
   const kept = await within(Promise.all(range(5).map(() => manager.run('contextKept'))), 'contexts')
   const ids = (kept as { id: string }[]).map(({ id }) => id)
@@ -231,8 +232,7 @@ test('workerData is exactly what the caller gave', async () => {
   const given = { list: [1, 2], map: new Map([['k', new Date(0)]]) }
   const manager = await open('surroundings.js', { ...one, workerData: given })
   expect(await within(manager.run('data'), 'data')).toEqual(given)
-  const none = await open('surroundings.js', one)
-  expect(await within(none.run('data'), 'no data')).toBeUndefined()
+  expect(await within(surroundings().run('data'), 'no data')).toBeUndefined()
 })
 
 test('env, execArgv and resourceLimits reach the threads', async () => {
@@ -251,11 +251,10 @@ test('env, execArgv and resourceLimits reach the threads', async () => {
 
 test('SHARE_ENV shares the environment, and the default is a copy', async () => {
   const shared = await open('surroundings.js', { ...one, env: SHARE_ENV })
-  const copied = await open('surroundings.js', one)
   try {
     process.env.CORELANE_TEST = 'set later'
     expect(await within(shared.run('env'), 'shared')).toMatchObject({ now: 'set later' })
-    expect(await within(copied.run('env'), 'copied')).toMatchObject({ now: null })
+    expect(await within(surroundings().run('env'), 'copied')).toMatchObject({ now: null })
   } finally {
     delete process.env.CORELANE_TEST
   }

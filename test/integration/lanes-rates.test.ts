@@ -7,7 +7,7 @@
 import { PartitionConfig, type QueueManager, RateLimitConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
-import { open } from '../support/managers.ts'
+import { open, share } from '../support/managers.ts'
 import { range } from '../support/range.ts'
 import { keyOf } from '../support/strategies.ts'
 
@@ -94,6 +94,12 @@ const slow = algorithms.flatMap((algorithm): Limit[] => [
   { limit: 500, windowMs: 500, algorithm },
 ])
 
+/** 200,000 a second, by windows so short that the machine reaches the bound in each. */
+const fast = algorithms.flatMap((algorithm): Limit[] => [
+  { limit: 2_000, windowMs: 10, algorithm },
+  { limit: 200, windowMs: 1, algorithm },
+])
+
 interface Spread {
   readonly name: string
   readonly partitions: PartitionConfig
@@ -106,13 +112,19 @@ const skewed = (count: number): Spread => ({
   partitions: PartitionConfig.hash(count),
   to: (i) => ({ key: keyOf(i % 10 === 0 ? 1 + ((i / 10) % (count - 1)) : 0, count) }),
 })
-const spreads: readonly Spread[] = [
+const spreads = [
   { name: '1 partition', partitions: PartitionConfig.single(), to: () => ({}) },
   { name: '2 partitions, balanced', partitions: PartitionConfig.balanced(2), to: () => ({}) },
   { name: '4 partitions, balanced', partitions: PartitionConfig.balanced(4), to: () => ({}) },
   skewed(2),
   skewed(4),
-]
+].map((spread: Spread) => {
+  const lanes = lanesOf([...slow, ...fast])
+  return {
+    ...spread,
+    manager: share('lanes-handlers.js', { partitions: spread.partitions, lanes }),
+  }
+})
 
 function submitAll(
   manager: QueueManager,
@@ -145,11 +157,10 @@ async function startsOf(
 }
 
 test('ten and a thousand a second start exactly as often as both algorithms allow, however spread', async () => {
-  const runs = spreads.map(async ({ name, partitions, to }) => {
-    const manager = await open('lanes-handlers.js', { partitions, lanes: lanesOf(slow) })
+  const runs = spreads.map(async ({ name, manager, to }) => {
     const ofLanes = slow.map(async (limit) => {
       const lane = `${limit.algorithm} ${limit.limit}`
-      const submit = (count: number) => submitAll(manager, lane, count, to)
+      const submit = (count: number) => submitAll(manager(), lane, count, to)
       return { lane, name, limit, ...(await startsOf(submit, limit)) }
     })
     return Promise.all(ofLanes)
@@ -161,19 +172,12 @@ test('ten and a thousand a second start exactly as often as both algorithms allo
   }
 })
 
-/** 200,000 a second, by windows so short that the machine reaches the bound in each. */
-const fast = algorithms.flatMap((algorithm): Limit[] => [
-  { limit: 2_000, windowMs: 10, algorithm },
-  { limit: 200, windowMs: 1, algorithm },
-])
-
 test.each(spreads)(
   'a limit of 2000 per 10 ms or of 200 per 1 ms is not broken by a start on $name',
-  async ({ partitions, to }) => {
-    const manager = await open('lanes-handlers.js', { partitions, lanes: lanesOf(fast) })
+  async ({ manager, to }) => {
     for (const { limit, windowMs, algorithm } of fast) {
       const lane = `${algorithm} ${limit}`
-      const ns = ascending(await submitAll(manager, lane, 2_000 + 2 * limit, to))
+      const ns = ascending(await submitAll(manager(), lane, 2_000 + 2 * limit, to))
       expect([lane, excess(ns, limit, windowMs, algorithm)]).toEqual([lane, 0])
     }
   },
@@ -181,14 +185,19 @@ test.each(spreads)(
 
 test('with scope "partition" every partition has a limit of its own, and uses it to the full', async () => {
   const limit = 20
-  const runs = algorithms.map(async (algorithm) => {
+  const lanes = algorithms.map((algorithm) => {
     const rateLimit = RateLimitConfig.perSecond(limit, { algorithm, scope: 'partition' })
-    const partitions = PartitionConfig.hash(3)
-    const manager = await open('lanes-handlers.js', { partitions, lanes: { own: { rateLimit } } })
+    return [algorithm, { rateLimit }]
+  })
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.hash(3),
+    lanes: Object.fromEntries(lanes),
+  })
+  const runs = algorithms.map(async (algorithm) => {
     const own = { limit, windowMs: 1000, algorithm }
     const ofPartitions = [0, 1, 2].map(async (partition) => {
       const key = keyOf(partition, 3)
-      return startsOf((count) => submitAll(manager, 'own', count, () => ({ key })), own)
+      return startsOf((count) => submitAll(manager, algorithm, count, () => ({ key })), own)
     })
     return { algorithm, ofPartitions: await Promise.all(ofPartitions) }
   })

@@ -45,8 +45,7 @@ class Stage {
     const worker = isLocal ? queue.asWorker(`worker-${this.#workers++}`) : queue
     const { manager, pool } = await openWorker(worker, {
       ledger: this.ledger,
-      partitions: PartitionConfig.balanced(2),
-      concurrencyPerPartition: 4,
+      concurrencyPerPartition: 8,
       lanes: { free: {}, paced: { rateLimit: PACE }, news: { rateLimit: PACE } },
     })
     this.managers.push(manager)
