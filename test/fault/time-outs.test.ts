@@ -38,14 +38,19 @@ test('a loop that looks whether it is aborted ends in its grace, and its thread 
   expect(first(manager)).toMatchObject({ incarnations: 1 })
 })
 
-const kinds = ['loop', 'regexp', 'blocked']
-const placings = [
-  { strategy: 'balanced', partitions: PartitionConfig.balanced(2), options: {} },
-  { strategy: 'hash', partitions: PartitionConfig.hash(2), options: { key: 'the same' } },
-  { strategy: 'single', partitions: one, options: {} },
-]
+const balanced = { strategy: 'balanced', partitions: PartitionConfig.balanced(2), options: {} }
+const hash = {
+  strategy: 'hash',
+  partitions: PartitionConfig.hash(2),
+  options: { key: 'the same' },
+}
+const single = { strategy: 'single', partitions: one, options: {} }
 
-test.each(placings.flatMap((placing) => kinds.map((kind) => ({ ...placing, kind }))))(
+// The coordinator does not know what holds a thread: one kind shows that no strategy does worse.
+test.each([
+  ...['loop', 'regexp', 'blocked'].map((kind) => ({ ...balanced, kind })),
+  ...[hash, single].map((placing) => ({ ...placing, kind: 'loop' })),
+])(
   'a handler that never ends ($kind) costs its thread and no neighbour ($strategy)',
   async ({ kind, strategy, partitions, options }) => {
     const ledger = new Ledger(40)
@@ -108,16 +113,12 @@ test('the time-out of a command goes before that of its lane, and neither counts
   const manager = await stuckManager(new Ledger(0), {
     lanes: { strict: { timeoutMs: 300 }, lax: { timeoutMs: 60_000 } },
   })
-  const spun = { aborted: false }
-  const long = manager.submit('strict', 'spin', { ms: 700 }, { timeoutMs: 60_000 })
+  const long = manager.submit('strict', 'wait', { ms: 700 }, { timeoutMs: 60_000 })
   // These wait for longer than they may run.
-  const short = range(5).map(() => manager.submit('strict', 'spin', { ms: 1 }))
+  const short = range(5).map(() => manager.submit('strict', 'wait', { ms: 1 }))
   const late = failure(manager.submit('lax', 'loop', 0, { timeoutMs: 40 }), 'the late one')
-  expect(await within(Promise.all([long, ...short]), 'those in time')).toEqual(
-    range(6)
-      .fill(1)
-      .map(() => spun),
-  )
+  const slept = await within(Promise.all([long, ...short]), 'those in time')
+  expect(slept).toEqual(new Array(6).fill('slept'))
   expect((await late).details).toMatchObject({ timeoutMs: 40 })
   const strict = await failure(manager.submit('strict', 'loop'), 'the late one of the lane')
   expect(strict.details).toMatchObject({ timeoutMs: 300, lane: 'strict' })
@@ -140,11 +141,9 @@ test('a main thread that looks late times out nothing that ended in time', async
 test('a command whose outcome finds no room has ended, however long its thread cannot send it', async () => {
   const handlers = moduleOf(`
     export const large = (bytes) => 'x'.repeat(bytes)
-    export const burnsLater = async ({ afterMs, ms }) => {
+    export const blocksLater = async ({ afterMs, ms }) => {
       await new Promise((resolve) => setTimeout(resolve, afterMs))
-      const end = performance.now() + ms
-      while (performance.now() < end);
-      return 'burnt'
+      return Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
     }`)
   const manager = await open('values.js', {
     partitions: PartitionConfig.single(),
@@ -154,13 +153,13 @@ test('a command whose outcome finds no room has ended, however long its thread c
   })
   await within(manager.run('large', 1), 'a first command')
   // The thread is busy when the main thread looks, so what is kept cannot use the room it gets.
-  const busy = manager.run('burnsLater', { afterMs: 200, ms: 800 })
+  const busy = manager.run('blocksLater', { afterMs: 200, ms: 800 })
   const all = range(40).map(() => manager.run('large', 1500, { timeoutMs: 250 }))
   await new Promise((resolve) => setImmediate(resolve))
   block(500)
   const lengths = (await within(Promise.all(all), 'all of them')) as string[]
   expect(lengths.map(({ length }) => length)).toEqual(new Array(40).fill(1500))
-  expect(await within(busy, 'the busy one')).toBe('burnt')
+  expect(await within(busy, 'the busy one')).toBe('timed-out')
   expect(manager.stats().timedOut).toBe(0)
 })
 

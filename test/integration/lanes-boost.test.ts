@@ -224,6 +224,7 @@ test('late commands of a lane that rejects them reject where they wait, bound or
 
 test("a handler reads its command's own deadline, else that of the lane's boost", async () => {
   const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.single(),
     lanes: { plain: {}, boosted: { priorityBoost: { deadlineMs: 60_000 } } },
   })
   const begin = performance.now()
@@ -264,7 +265,10 @@ test("a command's own onDeadline goes before that of its lane", async () => {
 })
 
 test('onDeadline "reject" without any deadline rejects nothing', async () => {
-  const { manager } = await openLedger(1, { lanes: { strict: { onDeadline: 'reject' } } })
+  const { manager } = await openLedger(1, {
+    partitions: PartitionConfig.single(),
+    lanes: { strict: { onDeadline: 'reject' } },
+  })
   expect(await within(manager.submit('strict', 'mark', 0), 'the command')).toBe(0)
 })
 
@@ -291,7 +295,8 @@ test('a delayed command does not start early, and takes the place of its age whe
 })
 
 test('delayed commands are dropped by close and waited for by drain', async () => {
-  const make = (): Promise<QueueManager> => open('stamps.js', { lanes: { lane: {} } })
+  const options = { partitions: PartitionConfig.single(), lanes: { lane: {} } }
+  const make = (): Promise<QueueManager> => open('stamps.js', options)
   const dropped = await make()
   const never = failure(dropped.submit('lane', 'stamp', 0, { delayMs: 60_000 }), 'the delayed one')
   await within(dropped.close(), 'close')

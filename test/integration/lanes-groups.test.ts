@@ -272,7 +272,7 @@ test('a key that is busy holds no slot of its group', async () => {
 })
 
 test('bad groups are refused by name', async () => {
-  const manager = await open('lanes-handlers.js', { lanes: { api: {} } })
+  const manager = await open('lanes-handlers.js', { partitions: 1, lanes: { api: {} } })
   for (const group of ['', 7, 'x'.repeat(1025)] as string[]) {
     const error = await failure(manager.submit('api', 'place', 0, { group }), 'a bad group')
     expect(error).toMatchObject({ details: { option: 'command.group' } })

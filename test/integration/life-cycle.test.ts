@@ -255,8 +255,7 @@ test('a teardown that throws makes close reject once every thread has ended', as
 })
 
 test.each(['never settles', 'exits'])('a teardown that %s delays no close', async (teardown) => {
-  const options = { partitions: { count: 2 }, closeTimeoutMs: 200 }
-  const manager = await open('life.js', { ...options, ...lifeOf({ teardown }) })
+  const manager = await open('life.js', { ...one, closeTimeoutMs: 200, ...lifeOf({ teardown }) })
   await within(manager.close(), 'close')
 })
 
@@ -264,8 +263,8 @@ test('leaving an await-using block finishes what was submitted and closes', asyn
   const ledger = new Ledger(50)
   const manager = QueueManager.create({
     handlers: fixture('ledger.js'),
-    partitions: { count: 2 },
     workerData: ledger.workerData,
+    ...one,
   })
   await within(manager.start(), 'start')
   const all = range(50).map((i) => manager.run('mark', i))
@@ -288,7 +287,7 @@ test('disposing of a manager that cannot drain in time closes it all the same', 
 test('several managers work side by side, and closing one leaves the others alone', async () => {
   const ledgers = [new Ledger(100), new Ledger(100), new Ledger(100)]
   const managers = await Promise.all(
-    ledgers.map(({ workerData }) => open('ledger.js', { partitions: { count: 2 }, workerData })),
+    ledgers.map(({ workerData }) => open('ledger.js', { ...one, workerData })),
   )
   const rounds = managers.map((manager) => range(100).map((i) => manager.run('mark', i)))
   await within(Promise.all(rounds.flat()), 'all commands of all managers')
