@@ -15,7 +15,7 @@ test.each([
   ['balanced', PartitionConfig.balanced(2)],
   ['hash', PartitionConfig.hash(2)],
 ] as const)('many results through rings of 16 KiB arrive once: %s', async (name, partitions) => {
-  const count = 2_500
+  const count = 1_200
   const { ledger, manager } = await openLedger(count, { partitions, ringBytes: SMALL })
   const seen: number[] = []
   const all = range(count).map(async (index) => {
@@ -45,7 +45,7 @@ async function blockWith(count: number) {
 }
 
 test('a main thread that is blocked with both rings full finds everything done afterwards', async () => {
-  const count = 2_000
+  const count = 1_000
   const { ledger, all } = await blockWith(count)
   const results = (await within(Promise.all(all), 'all commands')) as { index: number }[]
   expect(results.map(({ index }) => index)).toEqual([...Array(count).keys()])
@@ -57,7 +57,7 @@ test('a main thread that is blocked with both rings full finds everything done a
 })
 
 test('a main thread that is blocked with both rings full can close right afterwards', async () => {
-  const { ledger, manager, all } = await blockWith(2_000)
+  const { ledger, manager, all } = await blockWith(1_000)
   const settled = Promise.allSettled(all)
   await within(manager.close(), 'close')
   const outcomes = await within(settled, 'all commands settle')

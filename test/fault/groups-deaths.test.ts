@@ -13,7 +13,7 @@ const openModule = (text: string, options: QueueManagerOptions) =>
   open('values.js', { handlers: moduleOf(text), ...options })
 
 test.each([false, true])(
-  'after six deaths each with a slot in hand a group reaches its maximum, keyed: %s',
+  'after four deaths each with a slot in hand a group reaches its maximum, keyed: %s',
   async (isHash) => {
     const { floor, manager } = await openFloor({
       partitions: isHash ? PartitionConfig.hash(2) : PartitionConfig.balanced(2),
@@ -22,7 +22,7 @@ test.each([false, true])(
     })
     const options = (i: number) => ({ group: 'a', ...(isHash ? { key: `k${i}` } : {}) })
     const waiting: Promise<unknown>[] = []
-    for (let i = 0; i < 6; i++) {
+    for (let i = 0; i < 4; i++) {
       const how = i % 2 === 0 ? 'exit' : 'throw in a timer'
       const deadly = manager.submit('api', 'die', how, options(i))
       // Bound beside it or waiting for its turn; run elsewhere or later.
@@ -32,7 +32,7 @@ test.each([false, true])(
       expect(lost).toMatchObject({ code: 'CORELANE_PARTITION_LOST', started: true })
     }
     const ends = await within(Promise.allSettled(waiting), 'what waited')
-    expect(ends.length).toBe(12)
+    expect(ends.length).toBe(8)
     const held = range(10).map((i) => manager.submit('api', 'gate', i, options(i)))
     await until(() => floor.running === 2, 'two run at once')
     floor.openGate()
@@ -82,7 +82,7 @@ test('the slot of a thread that is given up comes back once it has exited', asyn
     lanes: { api: { groupConcurrency: 1 } },
     timeoutGraceMs: 1,
   })
-  for (let i = 0; i < 5; i++) {
+  for (let i = 0; i < 3; i++) {
     const stuck = manager.submit('api', 'burn', 5000, { group: 'a', timeoutMs: 20 })
     const next = manager.submit('api', 'place', i, { group: 'a' })
     await refused(stuck, 'CORELANE_TIMEOUT')

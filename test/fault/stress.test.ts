@@ -9,8 +9,8 @@ import { randomFrom } from '../../build/base/random.js'
 import { within } from '../support/deadline.ts'
 import { openLedger } from '../support/managers.ts'
 
-const COUNT = 10_000
-const DEATHS = 12
+const COUNT = 6_000
+const DEATHS = 8
 const LIMIT_MS = 120_000
 const LANES = ['system', 'control', 'query', 'session', 'skill', 'prompt']
 
@@ -20,7 +20,7 @@ test.each([
   ['balanced', PartitionConfig.balanced(4), 2 ** 20],
   ['hash', PartitionConfig.hash(4), 2 ** 14],
 ] as const)(
-  `under %s 10,000 mixed commands with threads that die run once each (seed ${seed})`,
+  `under %s 6,000 mixed commands with threads that die run once each (seed ${seed})`,
   async (name, partitions, ringBytes) => {
     const next = randomFrom(seed)
     const random = (below: number) => Math.floor(next() * below)
@@ -69,7 +69,7 @@ test.each([
       all.push(submit(index))
       // Bursts, so that windows and rings are full and empty by turns.
       if (index % 1_000 === 999) await new Promise((resolve) => setImmediate(resolve))
-      if (index % 5_000 === 4_999) await within(Promise.all(all), 'a burst', LIMIT_MS)
+      if (index % 3_000 === 2_999) await within(Promise.all(all), 'a burst', LIMIT_MS)
     }
     await within(Promise.all(all), 'all commands', LIMIT_MS)
     expect(wrong).toEqual([])

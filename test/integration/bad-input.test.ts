@@ -271,7 +271,7 @@ test.each(unfit)(
 
 test('unfit payloads among many fit ones cost only themselves', async () => {
   const manager = await open('values.js', { partitions: { count: 2 } })
-  const all = range(2_000).map((index) => {
+  const all = range(500).map((index) => {
     const payload = { index, shape: { [`member ${index % 7}`]: index } }
     return manager.run('echo', index % 9 === 4 ? { ...payload, unfit() {} } : payload)
   })
@@ -315,7 +315,7 @@ const deeds: [what: string, act: (manager: QueueManager, own: AbortController) =
 
 describe.each([
   ['binds at once', 0],
-  ['looks through the backlog', 2_000],
+  ['looks through the backlog', 500],
 ])('where the manager %s', (_, before) => {
   test.each(deeds)('a getter of a payload that %s leaves every command one end', async (_, act) => {
     const manager = await open('values.js', { partitions: { count: 1 } })
@@ -407,7 +407,7 @@ test('thenables that misbehave settle once and disturb nobody', async () => {
   const unread = await failure(manager.run('thenable', 'a promise without a constructor'), 'then')
   expect(unread.message).toBe('constructor cannot be read')
   // Many in a row, so that a slot that was freed too early would be taken by another.
-  const payloads = range(5_000).map((index) => ({ index }))
+  const payloads = range(1_000).map((index) => ({ index }))
   const results = await within(manager.submitMany('query', 'echoAtOnce', payloads), 'many')
   expect(results).toEqual(payloads)
 })

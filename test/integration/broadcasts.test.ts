@@ -58,8 +58,8 @@ test('broadcasts and nested commands in any number come to their ends', async ()
     partitions: PartitionConfig.balanced(2),
     concurrencyPerPartition: 4,
   })
-  const handlersThatWait = range(6).map(() => manager.run('steps', { count: 50 }))
-  for (let i = 0; i < 50; i++) {
+  const handlersThatWait = range(6).map(() => manager.run('steps', { count: 20 }))
+  for (let i = 0; i < 20; i++) {
     expect(await within(manager.broadcast('echo', i), `broadcast ${i}`)).toEqual([i, i])
   }
   expect(await within(Promise.all(handlersThatWait), 'handlers')).toEqual(Array(6).fill('all'))

@@ -35,7 +35,7 @@ test('with a minimum of 0 no thread stays, and the next command gets one', async
 
 test('nothing is lost while threads come and go at once', async () => {
   const manager = await open('basic.js', { partitions: { min: 0, max: 3, idleTimeoutMs: 0 } })
-  for (let round = 0; round < 20; round++) {
+  for (let round = 0; round < 10; round++) {
     const count = 1 + (round % 7) * 5
     const results = range(count).map((i) => manager.run('add', { a: i, b: 0 }))
     expect(await within(Promise.all(results), `round ${round}`)).toEqual(range(count))

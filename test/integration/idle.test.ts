@@ -49,7 +49,7 @@ test('sockets of the handler module are served while its partition is parked', a
 test.each(['burn', 'burnLater'])('timers and sockets get their turns too (%s)', async (type) => {
   const manager = await open('alive.js', one)
   const { port, ticks } = (await within(manager.run('look'), 'look')) as Look
-  const all = range(10_000).map(() => manager.submit('prompt', type, 100))
+  const all = range(6_000).map(() => manager.submit('prompt', type, 100))
   let isDone = false
   const done = Promise.all(all).then((results) => {
     isDone = true

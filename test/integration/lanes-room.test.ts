@@ -144,7 +144,7 @@ test('an endless producer that awaits its submits keeps as much pending as the b
       most = Math.max(most, manager.stats().lanes.lane!.queued)
     }
   })
-  await until(() => produced >= 4_000, 'four thousand commands', 60_000)
+  await until(() => produced >= 2_000, 'two thousand commands', 60_000)
   const { waiting } = manager.stats().lanes.lane!
   expect(waiting).toBeLessThanOrEqual(500)
   isEnded = true
