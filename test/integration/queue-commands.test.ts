@@ -10,7 +10,7 @@ import {
 } from 'corelane'
 import { describe, expect, test } from 'vitest'
 import { failure, refused, rejection, until, within } from '../support/deadline.ts'
-import { openQueue, openSubmitter, openWorker, withFaults } from '../support/pools.ts'
+import { openQueue, openSubmitter, openWorker, shareWorkers, withFaults } from '../support/pools.ts'
 import { describeWithRedis } from '../support/redis-server.ts'
 import { RedisQueues } from './support/redis-moves.ts'
 
@@ -55,15 +55,16 @@ async function found(
   throw new Error(`${id} comes to none of ${states.join(', ')}`)
 }
 
+const openShared = shareWorkers({
+  partitions: PartitionConfig.roundRobin(2),
+  timeoutGraceMs: 500,
+  lanes: { prompt: {}, once: { retry: { retries: 5, delayMs: 1 } } },
+})
+
 function commandsOn(open: (leaseMs?: number) => Promise<LeasedQueue>): void {
   async function openAll() {
     const queue = await open()
-    const worker = await openWorker(queue, {
-      partitions: PartitionConfig.roundRobin(2),
-      timeoutGraceMs: 500,
-      lanes: { prompt: {}, once: { retry: { retries: 5, delayMs: 1 } } },
-    })
-    return { queue, submitter: openSubmitter(queue), ...worker }
+    return { queue, submitter: openSubmitter(queue), ...(await openShared(queue)) }
   }
 
   test('a command brings its own time-out, retries and delay', async () => {
@@ -330,7 +331,7 @@ function commandsOn(open: (leaseMs?: number) => Promise<LeasedQueue>): void {
         return deliveries
       },
     })
-    const { ledger, pool } = await openWorker(late)
+    const { ledger, pool } = await openShared(late)
     const run = openSubmitter(queue).submit('prompt', 'mark', 0)
     await until(() => pool.stats().returned === 1, 'it is given back')
     await until(() => pool.stats().held === 0, 'the queue has it')
@@ -340,7 +341,7 @@ function commandsOn(open: (leaseMs?: number) => Promise<LeasedQueue>): void {
   })
 
   test('an option that cannot travel is refused before anything is sent', async () => {
-    const { submitter } = await openAll()
+    const submitter = openSubmitter(await open())
     const bad: readonly object[] = [
       { delayMs: -1 },
       { timeoutMs: 0 },
@@ -369,7 +370,7 @@ describeWithRedis('the engine on Redis', () => {
   test('a command that waits for another of its key does not start once its lane is paused', async () => {
     const queue = await open()
     const ear = withEar(queue)
-    const { ledger, pool } = await openWorker(ear.queue)
+    const { ledger, pool } = await openShared(ear.queue)
     const submitter = openSubmitter(queue)
     const runs = [submitter.submit('prompt', 'gate', 0, { key: 'a' })]
     await ledger.waitForStarts(1)

@@ -18,17 +18,24 @@ import {
   type ReadableSpan,
   SimpleSpanProcessor,
 } from '@opentelemetry/sdk-trace-base'
-import { PartitionConfig, type QueueManager, type QueueManagerOptions, RetryPolicy } from 'corelane'
+import { PartitionConfig, type QueueManagerOptions, RetryPolicy } from 'corelane'
 import { instrument } from 'corelane/opentelemetry'
 import { RedisDistributedQueue } from 'corelane/redis'
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest'
 import { failure, within } from '../support/deadline.ts'
-import { open } from '../support/managers.ts'
+import { open, share } from '../support/managers.ts'
 import { keep, openPool, openQueue, openSubmitter } from '../support/pools.ts'
 import { runProgram } from '../support/programs.ts'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
 
-const options: QueueManagerOptions = { partitions: PartitionConfig.single(), lanes: { lane: {} } }
+const options: QueueManagerOptions = {
+  partitions: PartitionConfig.single(),
+  lanes: { lane: {}, narrow: { maxPending: 1 } },
+  concurrencyPerPartition: 2,
+}
+/** Only the thread of the second has an SDK, as the main thread has. */
+const plain = share('survival.js', options)
+const traced = share('traced.js', options)
 const exporter = new InMemorySpanExporter()
 let measured: InMemoryMetricExporter
 let provider: MeterProvider
@@ -61,8 +68,8 @@ function mainSpans(): Seen[] {
   return spans
 }
 
-async function threadSpans(manager: QueueManager): Promise<Seen[]> {
-  const spans = (await within(manager.run('spans'), 'the spans of the thread')) as Seen[]
+async function threadSpans(): Promise<Seen[]> {
+  const spans = (await within(traced().run('spans'), 'the spans of the thread')) as Seen[]
   return spans.filter(({ name }) => !name.includes('spans'))
 }
 
@@ -87,7 +94,7 @@ const named = (spans: readonly Seen[], name: string) => {
 context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
 propagation.setGlobalPropagator(new W3CTraceContextPropagator())
 
-beforeEach(() => {
+beforeEach(async () => {
   trace.setGlobalTracerProvider(
     new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }),
   )
@@ -97,6 +104,10 @@ beforeEach(() => {
   })
   metrics.setGlobalMeterProvider(provider)
   end = instrument()
+  // Managers find out at the end of a turn with submits that something listens.
+  await Promise.all([within(plain().run('echo'), 'a first command'), threadSpans()])
+  await provider.forceFlush()
+  exporter.reset()
 })
 
 afterEach(async () => {
@@ -113,12 +124,11 @@ afterAll(() => {
 })
 
 test('a command is a span in the trace of its request, and its run one below it', async () => {
-  const manager = await open('basic.js', options)
-  await inRequest(() => within(manager.submit('lane', 'noop', 1, { id: 'one' }), 'the command'))
+  await inRequest(() => within(plain().submit('lane', 'echo', 1, { id: 'one' }), 'the command'))
   const spans = mainSpans()
   const request = named(spans, 'request')
-  const send = named(spans, 'send noop')
-  const run = named(spans, 'process noop')
+  const send = named(spans, 'send echo')
+  const run = named(spans, 'process echo')
   expect(send).toMatchObject({ parent: request.id, kind: SpanKind.PRODUCER })
   expect(run).toMatchObject({ parent: send.id, kind: SpanKind.CONSUMER, traceId: request.traceId })
   expect(run.attributes).toEqual({
@@ -128,16 +138,15 @@ test('a command is a span in the trace of its request, and its run one below it'
     'messaging.destination.name': 'lane',
     'messaging.destination.partition.id': '0',
     'messaging.message.id': 'one',
-    'corelane.command.type': 'noop',
+    'corelane.command.type': 'echo',
     'corelane.attempt': 1,
   })
 })
 
 test.each(['sync', 'later'])('a span of handler %s is below that of its run', async (type) => {
-  const manager = await open('traced.js', options)
-  await inRequest(() => within(manager.submit('lane', type, 1), 'the command'))
+  await inRequest(() => within(traced().submit('lane', type, 1), 'the command'))
   const main = mainSpans()
-  const thread = await threadSpans(manager)
+  const thread = await threadSpans()
   const run = named(thread, `process ${type}`)
   expect(main.map(({ name }) => name)).not.toContain(`process ${type}`)
   expect(run.parent).toBe(named(main, `send ${type}`).id)
@@ -146,56 +155,51 @@ test.each(['sync', 'later'])('a span of handler %s is below that of its run', as
 })
 
 test('a handler that is traced knows its command by the id that it was given', async () => {
-  const manager = await open('traced.js', options)
-  expect(await within(manager.submit('lane', 'sync', 'x', { id: 'mine' }), 'a name')).toBe(
+  expect(await within(traced().submit('lane', 'sync', 'x', { id: 'mine' }), 'a name')).toBe(
     'mine: x',
   )
-  expect(await within(manager.submit('lane', 'sync', 'x'), 'a number')).toBe('1: x')
+  expect(await within(traced().submit('lane', 'sync', 'x'), 'a number')).toMatch(/^\d+: x$/)
 })
 
 test('steps of a stream run in the span of its run, which ends with it', async () => {
-  const manager = await open('traced.js', options)
   const values: unknown[] = []
-  for await (const value of manager.stream('lane', 'several')) values.push(value)
+  for await (const value of traced().stream('lane', 'several')) values.push(value)
   expect(values).toEqual([1, 2])
-  const thread = await threadSpans(manager)
+  const thread = await threadSpans()
   expect(named(thread, 'child').parent).toBe(named(thread, 'process several').id)
 })
 
 test('a result that could be iterated is sent as it is, and one of a stream is iterated', async () => {
-  const manager = await open('traced.js', options)
-  expect(await within(manager.submit('lane', 'page'), 'the page')).toEqual({ rows: [1, 2] })
+  expect(await within(traced().submit('lane', 'page'), 'the page')).toEqual({ rows: [1, 2] })
   const values: unknown[] = []
-  for await (const value of manager.stream('lane', 'page')) values.push(value)
+  for await (const value of traced().stream('lane', 'page')) values.push(value)
   expect(values).toEqual([1, 2])
-  expect((await threadSpans(manager)).map(({ name }) => name)).toEqual(
-    Array(2).fill('process page'),
-  )
+  expect((await threadSpans()).map(({ name }) => name)).toEqual(Array(2).fill('process page'))
 })
 
 test('a stream that is left early has a span that ends', async () => {
-  const manager = await open('traced.js', options)
-  for await (const _ of manager.stream('lane', 'several')) break
-  await expect.poll(async () => (await threadSpans(manager)).length).toBeGreaterThan(0)
+  for await (const _ of traced().stream('lane', 'several')) break
+  await expect.poll(async () => (await threadSpans()).length).toBeGreaterThan(0)
 })
 
 test('a command that a handler submits is below the span of that handler', async () => {
-  const manager = await open('traced.js', { ...options, concurrencyPerPartition: 2 })
-  await within(manager.submit('lane', 'nested'), 'the command')
+  await within(traced().submit('lane', 'nested'), 'the command')
   const main = mainSpans()
-  const thread = await threadSpans(manager)
+  const thread = await threadSpans()
   expect(named(main, 'send sync').parent).toBe(named(thread, 'process nested').id)
   expect(named(thread, 'process sync').parent).toBe(named(main, 'send sync').id)
 })
 
-test('each run of a command that fails records its error, and so does the command', async () => {
-  const retry = RetryPolicy.fixed(1, 1)
-  for (const handlers of ['traced.js', 'survival.js']) {
-    const type = handlers === 'traced.js' ? 'breaks' : 'alwaysFails'
-    const manager = await open(handlers, options)
-    await failure(manager.submit('lane', type, 'x', { retry }), 'the command')
+test.each([
+  ['the main thread', plain, 'alwaysFails'],
+  ['its own thread', traced, 'breaks'],
+])(
+  'each run of a command that fails records its error in %s, and so does the command',
+  async (_, manager, type) => {
+    const retry = RetryPolicy.fixed(1, 1)
+    await failure(manager().submit('lane', type, 'x', { retry }), 'the command')
     const main = mainSpans()
-    const runs = handlers === 'traced.js' ? await threadSpans(manager) : main
+    const runs = manager === plain ? main : await threadSpans()
     const failed = runs.filter(({ name }) => name === `process ${type}`)
     expect(failed.map(({ attributes }) => attributes['corelane.attempt'])).toEqual([1, 2])
     for (const span of [...failed, named(main, `send ${type}`)]) {
@@ -203,26 +207,25 @@ test('each run of a command that fails records its error, and so does the comman
       expect(span.events).toMatchObject([{ name: 'exception' }])
       expect(span.attributes['error.type']).toBe(type === 'breaks' ? 'TOO_FAR' : 'Error')
     }
-  }
-})
+  },
+)
 
 test('a run that throws what cannot be looked at has a span that ends, and has failed', async () => {
-  const manager = await open('traced.js', options)
+  const thrown = traced().submit('lane', 'hostile')
   await within(
-    manager.submit('lane', 'hostile').then(expect.unreachable, () => {}),
+    thrown.then(expect.unreachable, () => {}),
     'the command',
   )
-  const run = named(await threadSpans(manager), 'process hostile')
+  const run = named(await threadSpans(), 'process hostile')
   expect(run.status.code).toBe(SpanStatusCode.ERROR)
 })
 
 test('a process that is instrumented twice has one span of each command', async () => {
   instrument()
-  const manager = await open('basic.js', options)
-  await within(manager.submit('lane', 'noop', 1), 'the command')
+  await within(plain().submit('lane', 'echo', 1), 'the command')
   const spans = mainSpans()
-  named(spans, 'send noop')
-  named(spans, 'process noop')
+  named(spans, 'send echo')
+  named(spans, 'process echo')
   end()
   end = instrument()
 })
@@ -236,19 +239,17 @@ test('a run that ends with its thread has a span, which says so', async () => {
 })
 
 test('a command that waits for room is in the trace of its own request', async () => {
-  const manager = await open('basic.js', { ...options, lanes: { lane: { maxPending: 1 } } })
-  const submits = [1, 2].map(() => inRequest(() => manager.submit('lane', 'noop', 1)))
+  const submits = [1, 2].map(() => inRequest(() => plain().submit('narrow', 'echo', 1)))
   await within(Promise.all(submits), 'both')
   const spans = mainSpans()
-  const sends = spans.filter(({ name }) => name === 'send noop')
+  const sends = spans.filter(({ name }) => name === 'send echo')
   const requests = spans.filter(({ name }) => name === 'request')
   expect(new Set(sends.map(({ parent }) => parent))).toEqual(new Set(requests.map(({ id }) => id)))
 })
 
 test('run times are a histogram in seconds', async () => {
-  const manager = await open('survival.js', options)
-  await within(manager.submit('lane', 'echo', 1), 'one')
-  await failure(manager.submit('lane', 'alwaysFails', 'x'), 'another')
+  await within(plain().submit('lane', 'echo', 1), 'one')
+  await failure(plain().submit('lane', 'alwaysFails', 'x'), 'another')
   await provider.forceFlush()
   const [{ metrics: [metric] = [] } = {}] = measured.getMetrics().at(-1)!.scopeMetrics
   expect(metric!.descriptor).toMatchObject({ name: 'messaging.process.duration', unit: 's' })
@@ -270,26 +271,26 @@ test('without an SDK nothing listens, and a command carries nothing', async () =
       expect(channel(`tracing:corelane:${name}:${step}`).hasSubscribers).toBe(false)
     }
   }
-  const manager = await open('traced.js', options)
-  await within(manager.submit('lane', 'sync'), 'the command')
-  expect(named(await threadSpans(manager), 'process sync').parent).toBeUndefined()
+  await within(traced().submit('lane', 'sync'), 'the command')
+  expect(named(await threadSpans(), 'process sync').parent).toBeUndefined()
   const queue = openQueue(PartitionConfig.single())
   await within(openSubmitter(queue).enqueue('lane', 'sync', 1), 'a command in a queue')
   expect((await queue.dequeue(0))!.options?.trace).toBeUndefined()
 })
 
-test.each(['basic.js', 'traced.js'])(
-  'a run of a queue is below the submit of its submitter, with handlers of %s',
-  async (handlers) => {
-    const [type, worker] = handlers === 'basic.js' ? ['noop', 'main'] : ['sync', 'thread']
-    const manager = await open(handlers, options)
+test.each([
+  ['the main thread alone', plain, 'echo'],
+  ['both threads', traced, 'sync'],
+])(
+  'a run of a queue is below the submit of its submitter, with an SDK in %s',
+  async (_, manager, type) => {
     const queue = openQueue(PartitionConfig.single())
-    await openPool(queue, manager)
+    await openPool(queue, manager())
     const submitter = openSubmitter(queue)
-    if (worker === 'thread') await failure(submitter.submit('lane', 'breaks'), 'a failure')
-    await inRequest(() => within(submitter.submit('lane', type!, 1, { id: 'one' }), 'the command'))
+    if (manager === traced) await failure(submitter.submit('lane', 'breaks'), 'a failure')
+    await inRequest(() => within(submitter.submit('lane', type, 1, { id: 'one' }), 'the command'))
     const main = mainSpans()
-    const runs = worker === 'main' ? main : await threadSpans(manager)
+    const runs = manager === plain ? main : await threadSpans()
     const request = named(main, 'request')
     const send = named(main, `send ${type}`)
     expect(send).toMatchObject({ parent: request.id, kind: SpanKind.PRODUCER })
@@ -297,7 +298,7 @@ test.each(['basic.js', 'traced.js'])(
     const run = named(runs, `process ${type}`)
     expect(run).toMatchObject({ parent: send.id, kind: SpanKind.CONSUMER, traceId: send.traceId })
     expect(run.attributes['messaging.message.id']).toBe('one')
-    if (worker === 'main') return
+    if (manager === plain) return
     const failed = named(main, 'send breaks')
     expect(failed.status.code).toBe(SpanStatusCode.ERROR)
     expect(named(runs, 'process breaks').parent).toBe(failed.id)

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type LeasedQueue, type LocalDistributedQueue, PartitionConfig, stableHash } from 'corelane'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
-import { openQueue, openStage, openWorker, withFaults } from '../support/pools.ts'
+import { openPool, openQueue, openStage, shareWorkers, withFaults } from '../support/pools.ts'
 import { range } from '../support/range.ts'
 
 /** A queue that says whose its partitions are, and writes down what it is told. */
@@ -29,12 +29,13 @@ function withOwners(queue: LocalDistributedQueue) {
 }
 
 const one = PartitionConfig.single()
+const worker = shareWorkers()
 
 test('a worker takes commands of its own partitions only', async () => {
   const queue = openQueue(PartitionConfig.hash(4), { leaseMs: 300 })
   const { state, owned } = withOwners(queue)
   state.owned = [1]
-  const { ledger, pool, submitter } = await openStage({ queue, through: owned })
+  const { ledger, pool, submitter } = await openStage({ queue, through: owned, worker })
   const results = range(40).map((i) => submitter.submit('query', 'mark', i, { key: `key ${i}` }))
   const isOwn = (i: number) => stableHash(`key ${i}`) % 4 === 1
   const own = Array.from(results.keys()).filter(isOwn)
@@ -51,7 +52,7 @@ test('a partition is yielded once nothing of it runs, and what waits goes back',
   const queue = openQueue(one, { leaseMs: 600 })
   const { state, told, owned } = withOwners(queue)
   state.owned = [0]
-  const { ledger, pool, submitter } = await openStage({ queue, through: owned })
+  const { ledger, pool, submitter } = await openStage({ queue, through: owned, worker })
   const first = submitter.submit('query', 'gate', 0)
   await ledger.waitForStarts(1)
   const rest = range(5).map((i) => submitter.submit('query', 'mark', i + 1))
@@ -89,7 +90,11 @@ test('a worker that leaves gives up what a heartbeat that is under way may still
       return { ...state }
     },
   })
-  const { pool } = await openStage({ queue, through: withFaults(owned, { ownership }) })
+  const { pool } = await openStage({
+    queue,
+    through: withFaults(owned, { ownership }),
+    worker,
+  })
   await until(() => heartbeats === 2, 'another heartbeat is under way')
   const drained = pool.drain()
   await sleep(50)
@@ -102,16 +107,17 @@ test('what it owns no more is stopped at once', async () => {
   const queue = openQueue(one, { leaseMs: 600 })
   const { state, told, owned } = withOwners(queue)
   state.owned = [0]
-  const { ledger, manager, pool, submitter } = await openStage({ queue, through: owned })
+  const { ledger, manager, pool, submitter } = await openStage({ queue, through: owned, worker })
+  const { incarnations } = manager.stats().partitions[0]!
   const results = [0, 1].map((index) => submitter.submit('query', 'gate', index, { key: 'a' }))
   await ledger.waitForStarts(1)
   state.owned = []
   await until(() => pool.stats().held === 0, 'it holds nothing')
   expect(pool.stats().lost).toBe(1)
-  await until(() => manager.stats().partitions[0]!.incarnations === 2, 'its thread was ended')
+  await until(() => manager.stats().partitions[0]!.incarnations > incarnations, 'its thread ends')
   expect(pool.incidents.map(({ what }) => what)).toContain('leases-taken')
   ledger.openGate()
-  await openWorker(queue.asWorker('other'), { ledger })
+  await openPool(queue.asWorker('other'), manager)
   expect(await within(Promise.all(results), 'elsewhere')).toEqual([0, 1])
   expect(told).toEqual([])
 })
@@ -127,7 +133,7 @@ test('an engine that throws or answers at once keeps no worker from its end', as
       },
     }),
   })
-  const { pool, submitter } = await openStage({ queue, through: faulty })
+  const { pool, submitter } = await openStage({ queue, through: faulty, worker })
   expect(await within(submitter.submit('query', 'echo', 1), 'a result')).toBe(1)
   await within(pool.drain(), 'drain')
   await within(pool.close(), 'close')

@@ -17,23 +17,31 @@ import { expect, test } from 'vitest'
 import { block, failure, refused, until, within } from '../support/deadline.ts'
 import { deliveryOf } from '../support/envelopes.ts'
 import { Ledger } from '../support/ledger.ts'
+import { create } from '../support/managers.ts'
 import {
+  openPool,
   openQueue,
   openStage,
   openSubmitter,
-  openWorker,
   openWorkers,
+  shareWorkers,
   withFaults,
 } from '../support/pools.ts'
 import { range } from '../support/range.ts'
 
 const two = PartitionConfig.balanced(2)
+const worker = shareWorkers({
+  lanes: {
+    query: {},
+    patient: { retry: { retries: 3, delayMs: 30, backoff: 'exponential' } },
+    eager: { retry: RetryPolicy.fixed(3, 1) },
+  },
+})
 
 test('a failed command is retried by the queue after its delays, and then succeeds', async () => {
-  const retry = { retries: 3, delayMs: 30, backoff: 'exponential' as const }
-  const { manager, pool, submitter } = await openStage({ partitions: two, lanes: { a: { retry } } })
+  const { manager, pool, submitter } = await openStage({ worker })
   const begun = performance.now()
-  const done = submitter.submit('a', 'unlucky', { index: 1, failures: 2 })
+  const done = submitter.submit('patient', 'unlucky', { index: 1, failures: 2 })
   expect(await within(done, 'the third run')).toBe(1)
   expect(performance.now() - begun).toBeGreaterThanOrEqual(90)
   expect(pool.stats()).toMatchObject({ retried: 2, completed: 1, deadLettered: 0 })
@@ -41,13 +49,12 @@ test('a failed command is retried by the queue after its delays, and then succee
 })
 
 test('a handler knows the id of its command, and how often it has run on whatever worker', async () => {
-  const lanes = { a: { retry: RetryPolicy.fixed(3, 1) } }
   const queue = openQueue(PartitionConfig.hash(2))
-  const { manager, submitter } = await openStage({ queue, lanes })
+  const { manager, submitter } = await openStage({ queue, worker })
   const options = { id: 'order-17', key: 'customer 5' }
-  const seen = submitter.submit('a', 'whoAmI', 2, options)
+  const seen = submitter.submit('eager', 'whoAmI', 2, options)
   expect(await within(seen, 'it')).toEqual({ id: 'order-17', attempt: 3, key: 'customer 5' })
-  const outcome = await manager.execute('a', 'whoAmI', 0, { id: 'local', attempt: 7 })
+  const outcome = await manager.execute('eager', 'whoAmI', 0, { id: 'local', attempt: 7 })
   expect(outcome).toMatchObject({ value: { id: 'local', attempt: 7 }, info: { id: 'local' } })
 })
 
@@ -89,7 +96,7 @@ test('what fails for good is told to its submitter and kept among the dead', asy
 })
 
 test('a result that cannot cross is a failure of its command, and the pool goes on', async () => {
-  const { submitter } = await openStage()
+  const { submitter } = await openStage({ worker })
   await refused(submitter.submit('query', 'giveFunction'), 'CORELANE_UNSERIALIZABLE')
   expect(await within(submitter.submit('query', 'echo', 1), 'the next')).toBe(1)
 })
@@ -103,7 +110,7 @@ test('a result that the queue refuses is a failure of its command', async () => 
       return queue.completeMany(completions)
     },
   })
-  const { pool, submitter } = await openStage({ queue, through: picky })
+  const { pool, submitter } = await openStage({ queue, through: picky, worker })
   const all = ['a', 'large', 'b', 'c'].map((value) => submitter.submit('query', 'echo', value))
   const ends = await within(Promise.allSettled(all), 'all')
   const came = ends.map((end) => (end.status === 'fulfilled' ? end.value : end.reason.code))
@@ -173,8 +180,7 @@ test('completions that wait for others go with the next request for commands', a
       return queue.completeMany(completions)
     },
   })
-  const options = { partitions: PartitionConfig.balanced(1), pool: { gatherMs: 1000 } }
-  const stage = await openStage({ queue, through: watched, ...options })
+  const stage = await openStage({ queue, through: watched, worker, pool: { gatherMs: 1000 } })
   pool = stage.pool
   const burn = (index: number) => stage.submitter.submit('query', 'burn', { index, ms: 1 })
   await within(Promise.all(range(300).map((i) => burn(i))), 'a burst')
@@ -191,15 +197,15 @@ test('a worker that holds most of what it wants asks for no more', async () => {
       return queue.lease(request)
     },
   })
-  const stage = await openStage({ queue, through: watched, lanes: { a: {} } })
+  const stage = await openStage({ queue, through: watched, worker })
   const { submitter } = stage
   pool = stage.pool
-  const many = (count: number) => range(count).map((i) => submitter.submit('a', 'echo', i))
+  const many = (count: number) => range(count).map((i) => submitter.submit('query', 'echo', i))
   await within(Promise.all(many(2000)), 'the pace is learnt')
   const { target } = pool.stats()
   expect(target).toBeGreaterThan(8)
   // So many that all but two are there, behind one that is not over soon.
-  const long = submitter.submit('a', 'burn', { index: 0, ms: 100 })
+  const long = submitter.submit('query', 'burn', { index: 0, ms: 100 })
   await within(Promise.all([long, ...many(target - 2)]), 'the others')
   const tooFew = asked.filter((each) => each.max < Math.floor(each.target / 4))
   expect(tooFew).toEqual([])
@@ -249,25 +255,30 @@ test('what waits long for a permit keeps no suspect from running alone', async (
 test('what cannot be extended is stopped before its lease ends, and runs elsewhere', async () => {
   const queue = openQueue(PartitionConfig.roundRobin(1), { leaseMs: 600 })
   const mute = withFaults<LeasedQueue>(queue, { extend: () => new Promise(() => {}) })
-  const { ledger, manager, pool, submitter } = await openStage({ queue, through: mute })
+  const { ledger, manager, pool, submitter } = await openStage({
+    queue,
+    through: mute,
+    worker,
+  })
+  const { incarnations } = manager.stats().partitions[0]!
   const result = submitter.submit('query', 'gate', 1)
   await ledger.waitForStarts(1)
   await until(() => pool.stats().lost === 1, 'the lease is given up')
   // Its thread ends with it: what nobody waits for must not run on beside its next run.
-  await until(() => manager.stats().partitions[0]!.incarnations === 2, 'the thread is replaced')
+  await until(() => manager.stats().partitions[0]!.incarnations > incarnations, 'a replacement')
   expect(pool.incidents.map(({ what }) => what)).toContain('leases-expired')
   await pool.close()
   ledger.openGate()
-  const other = await openWorker(queue.asWorker('other'), { ledger })
+  const other = await openPool(queue.asWorker('other'), manager)
   expect(await within(result, 'the second run')).toBe(1)
   expect(ledger.runs(1)).toBe(2)
   expect(pool.stats()).toMatchObject({ completed: 0, lost: 1, held: 0 })
-  expect(other.pool.stats()).toMatchObject({ completed: 1 })
+  expect(other.stats()).toMatchObject({ completed: 1 })
 })
 
 test('a lease is extended as long as its command runs', async () => {
   const queue = openQueue(PartitionConfig.roundRobin(1), { leaseMs: 600 })
-  const { ledger, pool, submitter } = await openStage({ queue })
+  const { ledger, pool, submitter } = await openStage({ queue, worker })
   const result = submitter.submit('query', 'burn', { index: 1, ms: 1300 })
   expect(await within(result, 'a run of two leases')).toBe(1)
   expect(ledger.runs(1)).toBe(1)
@@ -276,7 +287,7 @@ test('a lease is extended as long as its command runs', async () => {
 
 test('a worker that was frozen past its leases starts and completes nothing of them', async () => {
   const queue = openQueue(PartitionConfig.roundRobin(1), { leaseMs: 400 })
-  const { ledger, pool, submitter } = await openStage({ queue })
+  const { ledger, pool, submitter } = await openStage({ queue, worker })
   const results = [0, 1, 2].map((index) => submitter.submit('query', 'burn', { index, ms: 60 }))
   await ledger.waitForStarts(1)
   block(700)
@@ -289,7 +300,7 @@ test('a worker that was frozen past its leases starts and completes nothing of t
 
 test('a thread starts nothing of a lease that is over, though nobody could tell it', async () => {
   const queue = openQueue(PartitionConfig.roundRobin(1), { leaseMs: 400 })
-  const { ledger, pool, submitter } = await openStage({ queue })
+  const { ledger, pool, submitter } = await openStage({ queue, worker })
   const all = [500, 1].map((ms, index) => submitter.submit('query', 'burn', { index, ms }))
   await ledger.waitForStarts(1)
   await until(() => pool.stats().submitted === 2, 'the second is bound behind the first')
@@ -313,7 +324,7 @@ test('ends that the queue does not answer for are told again, also while it drai
       return queue.completeMany(completions)
     },
   })
-  const { pool, submitter } = await openStage({ queue, through: shaky })
+  const { pool, submitter } = await openStage({ queue, through: shaky, worker })
   expect(await within(submitter.submit('query', 'echo', 1), 'the first')).toBe(1)
   const second = submitter.submit('query', 'echo', 2)
   await until(() => pool.stats().unsettled === 2, 'the second has run')
@@ -327,7 +338,7 @@ test('ends that the queue does not answer for are told again, also while it drai
 })
 
 test('drain gives back what has not started and completes what runs', async () => {
-  const { queue, ledger, pool, submitter } = await openStage()
+  const { queue, ledger, manager, pool, submitter } = await openStage({ worker })
   const first = submitter.submit('query', 'gate', 0)
   await ledger.waitForStarts(1)
   const rest = range(9).map((i) => submitter.submit('query', 'mark', i + 1))
@@ -338,13 +349,13 @@ test('drain gives back what has not started and completes what runs', async () =
   await within(pool.drain(), 'the drain')
   expect(await within(first, 'what ran')).toBe(0)
   expect(pool.stats()).toMatchObject({ held: 0, submitted: 0, completed: 1, crashed: 0 })
-  await openWorker(queue.asWorker('other'), { ledger })
+  await openPool(queue.asWorker('other'), manager)
   expect(await within(Promise.all(rest), 'the rest')).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9])
   expect(ledger.allRuns(10)).toEqual(new Array(10).fill(1))
 })
 
 test('what the manager has no room for is given back like anything else', async () => {
-  const { queue, ledger, pool, submitter } = await openStage({
+  const { queue, ledger, manager, pool, submitter } = await openStage({
     lanes: { query: { maxPending: 3 } },
     pool: { prefetchMs: 10_000 },
   })
@@ -359,7 +370,7 @@ test('what the manager has no room for is given back like anything else', async 
   ledger.openGate()
   await within(pool.drain(), 'the drain')
   expect(await within(running, 'what ran')).toBe(1)
-  await openWorker(queue.asWorker('other'), { ledger })
+  await openPool(queue.asWorker('other'), manager)
   await within(Promise.all(rest), 'the rest')
   expect(ledger.allRuns(12)).toEqual(new Array(12).fill(1))
 })
@@ -382,7 +393,7 @@ test('close gives back what runs once its thread has ended, and it counts for no
 })
 
 test('a pool that was closed cannot be started', async () => {
-  const manager = await openWorkers(new Ledger(1).workerData)
+  const manager = create('distributed.js')
   const pool = new WorkerPool(openQueue(PartitionConfig.roundRobin(1)), manager)
   await pool.close()
   await refused(pool.start(), 'CORELANE_WORKER_CLOSED')
@@ -423,7 +434,9 @@ test('a pool that was closed while it started listens to nothing any more', asyn
       leave: async () => {},
     },
   })
-  const pool = new WorkerPool(slow, await openWorkers(new Ledger(1).workerData))
+  const partitions = PartitionConfig.single()
+  const manager = await openWorkers(new Ledger(1).workerData, { partitions })
+  const pool = new WorkerPool(slow, manager)
   const started = pool.start()
   await until(() => beats > 0, 'its first heartbeat')
   await within(pool.close(), 'its end')
@@ -441,16 +454,13 @@ const LEAST = {
 }
 
 test('a pool refuses lanes that the queue cannot serve, unless it may do without', async () => {
-  const { workerData } = new Ledger(1)
   const rateLimit = RateLimitConfig.perSecond(5, { algorithm: 'sliding-window' })
-  const partitions = PartitionConfig.single()
-  const open = (lanes: Record<string, LaneOptions>) =>
-    openWorkers(workerData, { partitions, lanes })
-  const manager = await open({ a: { rateLimit } })
+  const make = (lanes: Record<string, LaneOptions>) => create('distributed.js', { lanes })
+  const manager = make({ a: { rateLimit } })
   const queue = openQueue(PartitionConfig.roundRobin(1))
-  const code = (make: () => unknown) => {
+  const code = (construct: () => unknown) => {
     try {
-      make()
+      construct()
       return 'none'
     } catch (error) {
       return (error as { code: string }).code
@@ -459,7 +469,7 @@ test('a pool refuses lanes that the queue cannot serve, unless it may do without
   expect(code(() => new WorkerPool(queue, manager))).toBe('CORELANE_DEGRADED')
   expect(code(() => new WorkerPool(queue, manager, { allowDegraded: true }))).toBe('none')
   expect(code(() => new WorkerPool(queue, manager, { lanes: ['b'] }))).toBe('CORELANE_UNKNOWN_LANE')
-  const sliding = await open({ a: { groupRateLimit: rateLimit } })
+  const sliding = make({ a: { groupRateLimit: rateLimit } })
   expect(code(() => new WorkerPool(queue, sliding))).toBe('CORELANE_DEGRADED')
   const lifted = liftQueue({ ...LEAST, numPartitions: 1 })
   const perSecond = RateLimitConfig.perSecond(5)
@@ -468,7 +478,7 @@ test('a pool refuses lanes that the queue cannot serve, unless it may do without
     { groupRateLimit: perSecond },
     { groupWeights: { x: 2 } },
   ]) {
-    const grouped = await open({ a: groups })
+    const grouped = make({ a: groups })
     expect(code(() => new WorkerPool(queue, grouped))).toBe('none')
     expect(code(() => new WorkerPool(lifted, grouped))).toBe('CORELANE_DEGRADED')
     expect(code(() => new WorkerPool(lifted, grouped, { allowDegraded: true }))).toBe('none')
@@ -490,7 +500,7 @@ test('progress goes nowhere where the queue cannot tell it, and is no fault', as
       leases++ === 0 ? [{ ...given, leasedUntilMs: 1e9 }] : lifted.lease(request),
     completeMany: async () => ['done'],
   })
-  const { ledger, pool } = await openWorker(queue, { pool: { allowDegraded: true } })
+  const { ledger, pool } = await worker(queue, { allowDegraded: true })
   await ledger.waitForStarts(1)
   // So long that progress would have been reported.
   await sleep(100)

@@ -30,6 +30,11 @@ export class Ledger {
     this.#words = new Int32Array(this.workerData.words)
   }
 
+  /** Makes it as it was when it was made, for another test with the same threads. */
+  clear(): void {
+    this.#words.fill(0)
+  }
+
   /** Handlers that were entered. */
   get started(): number {
     return Atomics.load(this.#words, STARTED)

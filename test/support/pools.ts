@@ -17,7 +17,7 @@ import {
 import { afterEach } from 'vitest'
 import { within } from './deadline.ts'
 import { Ledger } from './ledger.ts'
-import { open as openManager } from './managers.ts'
+import { open as openManager, share } from './managers.ts'
 
 const opened: { close(): Promise<void> }[] = []
 
@@ -75,21 +75,40 @@ export async function openWorker(queue: DistributedQueue, options: WorkerOptions
   return { ledger, manager, pool: await openPool(queue, manager, poolOptions) }
 }
 
+/**
+ * One manager for the tests of a file, each of which leaves it as it was: gives each of them a pool
+ * of its own, and the ledger without what the tests before wrote.
+ */
+export function shareWorkers(options: QueueManagerOptions = {}) {
+  const ledger = new Ledger(1000)
+  const { workerData } = ledger
+  const partitions = PartitionConfig.single()
+  const shared = share('distributed.js', { workerData, partitions, ...options })
+  return async (queue: DistributedQueue, pool?: WorkerPoolOptions) => {
+    const manager = shared()
+    ledger.clear()
+    return { ledger, manager, pool: await openPool(queue, manager, pool) }
+  }
+}
+
 export interface Stage extends WorkerOptions {
   /** Default: round robin over two partitions. */
   readonly queue?: LocalDistributedQueue
   /** What the worker has instead of the queue itself. */
   readonly through?: DistributedQueue
+  /** From `shareWorkers`. Default: a manager of its own. */
+  readonly worker?: ReturnType<typeof shareWorkers>
 }
 
 /** A queue of this process with such a worker and a submitter. */
 export async function openStage({
   queue = openQueue(PartitionConfig.roundRobin(2)),
   through = queue,
+  worker,
   ...options
 }: Stage = {}) {
-  const worker = await openWorker(through, options)
-  return { queue, submitter: openSubmitter(queue), ...worker }
+  const open = worker === undefined ? openWorker(through, options) : worker(through, options.pool)
+  return { queue, submitter: openSubmitter(queue), ...(await open) }
 }
 
 /** The same queue, or part of one, some of whose members do otherwise. */

@@ -1,8 +1,9 @@
 // Streams: reads them with every wait bounded. The words are those of test/fixtures/streams.js.
 
 import { PartitionConfig, type QueueManagerOptions } from 'corelane'
+import { beforeEach } from 'vitest'
 import { within } from '../../support/deadline.ts'
-import { open } from '../../support/managers.ts'
+import { open, share } from '../../support/managers.ts'
 
 const MADE = 0
 const ENDED = 1
@@ -34,6 +35,11 @@ export class StreamWords {
   constructor() {
     this.options = { workerData: { words: new SharedArrayBuffer(32) } }
     this.#words = new Int32Array(this.options.workerData.words)
+  }
+
+  /** Counts anew. */
+  clear(): void {
+    this.#words.fill(0)
   }
 
   /** Values that generators made. */
@@ -71,5 +77,14 @@ export async function openStreams(options: QueueManagerOptions = {}) {
   const words = new StreamWords()
   const partitions = PartitionConfig.single()
   const manager = await open('streams.js', { partitions, ...words.options, ...options })
+  return { words, manager }
+}
+
+/** The same for all tests of a file that leave it as it was; the words count from each test on. */
+export function shareStreams() {
+  const words = new StreamWords()
+  const partitions = PartitionConfig.single()
+  const manager = share('streams.js', { partitions, ...words.options })
+  beforeEach(() => words.clear())
   return { words, manager }
 }
