@@ -1,10 +1,11 @@
 // Blocks: every block of code in the documentation runs in a test, in a folder with the packed
 // package, as its readers would run it. Blocks that are parts of a program get the rest of it here.
-// One run of tsc checks the types of those in TypeScript and gives Node what it can run.
+// One run of tsc checks the types of those in TypeScript and gives Node what it can run. One process
+// runs most programs, one after the other: a start of Node and corelane takes longer than they do.
 
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeWithTools } from '../support/locked-packages.ts'
 import {
   type Block,
@@ -17,6 +18,8 @@ import {
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
+/** Some dozens of programs, on a machine with other things to do. */
+const TOGETHER_MS = 300_000
 const TSC = join(ROOT, 'node_modules/typescript/bin/tsc')
 
 /** Files whose own tests run all blocks of a page, or all that have a name. */
@@ -45,6 +48,8 @@ interface Check {
   /** Takes less time, or goes where a test may go. */
   readonly instead?: readonly (readonly [string, string])[]
   readonly redis?: true
+  /** Ends its process, measures it, or listens to all that happens there. */
+  readonly alone?: true
   /** It is JSON, or not for a machine, or that file's test runs it. */
   readonly only?: 'json' | 'picture' | `test/${string}`
 }
@@ -236,12 +241,14 @@ const CHECKS: Record<string, readonly Check[]> = {
         ['await pool.terminate()', 'process.exit()'],
         ['timeout(1_000)', 'timeout(60_000)'],
       ],
+      alone: true,
       prints: '16',
     },
     {
       has: 'new DynamicThreadPool',
       before: `${SQUARE}writeFileSync('worker.mjs', "import { ThreadWorker } from 'poolifier'; export default new ThreadWorker({ square: (n) => n * n })")`,
       instead: [['await pool.destroy()', 'process.exit()']],
+      alone: true,
       prints: '16',
     },
     {
@@ -255,6 +262,7 @@ const CHECKS: Record<string, readonly Check[]> = {
       before: `${SQUARE}import { parentPort } from 'node:worker_threads'
         writeFileSync('worker.mjs', "import { expose } from 'comlink'; import { parentPort } from 'node:worker_threads'; import adapt from 'comlink/dist/umd/node-adapter.js'; expose({ square: (n) => n * n }, adapt(parentPort))")`,
       after: 'process.exit()',
+      alone: true,
       prints: '16',
     },
     { has: 'new PQueue', before: 'const square = (n) => n * n', prints: '16' },
@@ -297,6 +305,7 @@ const CHECKS: Record<string, readonly Check[]> = {
     },
     {
       has: 'commands that wait: ',
+      alone: true,
       prints: /^a thread: [\d.]+ MiB\n100,000 commands that wait: \d+ MiB$/,
     },
     { has: 'new QueueMonitor', before: OPEN, after: `monitor.stop()${CLOSE}` },
@@ -331,6 +340,7 @@ const CHECKS: Record<string, readonly Check[]> = {
     },
     {
       has: 'tracingChannel',
+      alone: true,
       before: OPEN,
       after: `await manager.run('square', 4)${CLOSE}`,
       instead: [['({ lane, type, durationMs })', '({ lane, type, durationMs }: any)']],
@@ -454,19 +464,39 @@ function sourceOf({ code, language }: Block, check: Check, redis: string): strin
 const fileOf = ({ place, language }: Block): string =>
   join(folder, `${place.replace(/\W+/g, '-')}.m${language}`)
 
+interface Found {
+  readonly block: Block
+  readonly check: Check
+}
+
+/** The program that Node runs for a block in a language that it knows, or that tsc compiles. */
+function programOf(block: Block, check: Check, redis = 'redis://localhost'): string {
+  if (block.language === 'js') writeFileSync(fileOf(block), sourceOf(block, check, redis))
+  return fileOf(block).replace(/mts$/, 'mjs')
+}
+
+const isProgram = ({ block }: Found): boolean => /^[jt]s$/.test(block.language)
+
+function expectPrinted(stdout: string, { prints }: Check): void {
+  if (prints instanceof RegExp) expect(stdout.trim()).toMatch(prints)
+  else if (prints !== undefined) expect(stdout.trim()).toBe(prints)
+}
+
 /** Runs a block to its end, which must be a good one. */
-function run(block: Block, check: Check, redis = 'redis://localhost'): void {
+function run({ block, check }: Found, redis = 'redis://localhost'): void {
   const source = sourceOf(block, check, redis)
-  let lines = source
-  if (/^[jt]s$/.test(block.language)) {
-    if (block.language === 'js') writeFileSync(fileOf(block), source)
-    lines = `exec node ${fileOf(block).replace(/mts$/, 'mjs')}`
-  }
+  const lines = isProgram({ block, check }) ? `exec node ${programOf(block, check, redis)}` : source
   const { stdout, stderr, status } = runLines(lines, folder)
   expect(status, `${source}\n${stdout}\n${stderr}`).toBe(0)
-  if (check.prints instanceof RegExp) expect(stdout.trim()).toMatch(check.prints)
-  else if (check.prints !== undefined) expect(stdout.trim()).toBe(check.prints)
+  expectPrinted(stdout, check)
 }
+
+/** Runs programs, one after the other, and prints a word before and after each. */
+const ONE_AFTER_ANOTHER = `
+for (const program of process.argv.slice(2)) {
+  console.log('\\0' + program)
+  await import(program).then(() => console.log('\\0ended'), console.log)
+}`
 
 /** The check of a block. */
 function checkOf(page: string, { code }: Block): Check | undefined {
@@ -525,14 +555,35 @@ describeWithTools(PAGE_TOOLS, () => {
     expect(compiled.status, compiled.stdout).toBe(0)
   })
 
-  test.each(runnable.filter(({ check }) => !check.redis))('$place runs', ({ block, check }) => {
-    run(block, check)
+  const local = runnable.filter(({ check }) => !check.redis)
+  const together = local.filter((one) => isProgram(one) && !one.check.alone)
+  let ran: ReturnType<typeof runLines>
+
+  beforeAll(() => {
+    writeFileSync(join(folder, 'all.mjs'), ONE_AFTER_ANOTHER)
+    const programs = together.map(({ block, check }) => programOf(block, check))
+    ran = runLines(`exec node all.mjs ${programs.join(' ')}`, folder, {}, TOGETHER_MS)
+  }, TOGETHER_MS)
+
+  test.each(together)('$place runs', ({ block, check }) => {
+    const program = programOf(block, check)
+    const said = ran.stdout.split('\0')
+    const at = said.findIndex((words) => words.startsWith(`${program}\n`))
+    const printed = said[at]?.slice(program.length + 1) ?? ''
+    expect(said[at + 1], `${readFileSync(program)}\n${printed}\n${ran.stderr}`).toBe('ended\n')
+    expectPrinted(printed, check)
   })
+
+  test('a process that has run all of them ends', () => {
+    expect(ran.status, `${ran.stdout}\n${ran.stderr}`).toBe(0)
+  })
+
+  test.each(local.filter((one) => !together.includes(one)))('$place runs', (one) => run(one))
 
   describeWithRedis('on Redis', () => {
     test.each(runnable.filter(({ check }) => check.redis))('$place runs', async (one) => {
       const redis = await startRedis()
-      run(one.block, one.check, redis.url)
+      run(one, redis.url)
       await redis.stop()
     })
   })

@@ -65,12 +65,17 @@ export function writeFiles(page: string, folder: string): string[] {
 }
 
 /** Runs lines of a shell where the bin of the package and those of its tools are found. */
-export function runLines(lines: string, cwd: string, env: object = {}): SpawnSyncReturns<string> {
+export function runLines(
+  lines: string,
+  cwd: string,
+  env: object = {},
+  timeout = 60_000,
+): SpawnSyncReturns<string> {
   const bins = [join(PAGE_TOOLS, 'node_modules/.bin'), process.env.PATH].join(delimiter)
   return spawnSync('bash', ['-euo', 'pipefail', '-c', lines], {
     cwd,
     encoding: 'utf8',
-    timeout: 60_000,
+    timeout,
     env: { ...process.env, NODE_OPTIONS: '', PATH: bins, ...env },
   })
 }
