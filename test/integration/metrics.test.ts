@@ -158,7 +158,7 @@ test('counts add up over pauses, aborts, delays, a reload, and threads that come
 
 test("up to 32 submits of one turn share a reading of the clock, and none shares another turn's", async () => {
   const metrics = QueueMetrics.local()
-  const manager = await open('basic.js', { lanes: { lane: {} }, metrics })
+  const manager = await open('basic.js', { partitions: 1, lanes: { lane: {} }, metrics })
   const times: (number | undefined)[] = []
   manager.on('queue.command.submitted', ({ submittedAtMs }) => times.push(submittedAtMs))
   const submit = () => {
@@ -174,7 +174,7 @@ test("up to 32 submits of one turn share a reading of the clock, and none shares
 
 test('JSON keeps the histograms of a snapshot', async () => {
   const metrics = QueueMetrics.local()
-  const manager = await open('basic.js', { lanes: { lane: {} }, metrics })
+  const manager = await open('basic.js', { partitions: 1, lanes: { lane: {} }, metrics })
   await within(manager.submit('lane', 'noop', 1), 'a command')
   const json: MetricsSnapshot = JSON.parse(JSON.stringify(metrics.snapshot()))
   expect(Histogram.from(json.lanes.lane!.run as never).count).toBe(1)
@@ -192,6 +192,7 @@ test('a backend of the user is given counters, gauges and durations', async () =
   }
   const builder = new QueueManagerBuilder()
     .withHandlers(fixture('basic.js'))
+    .withPartitions(PartitionConfig.single())
     .withLane('lane')
     .withMetrics(new QueueMetrics(backend, { intervalMs: 10 }))
   const manager = await builder.build()

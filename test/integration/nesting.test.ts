@@ -8,13 +8,15 @@ import { failure, refused, until, within } from '../support/deadline.ts'
 import { open, share } from '../support/managers.ts'
 
 const two = PartitionConfig.balanced(2)
-const shared = share('nesting.js', { partitions: two })
 
 function wordsOf() {
   const shared = new SharedArrayBuffer(32)
   const words = new Int32Array(shared)
   return { words, options: { workerData: { words: shared } } }
 }
+
+const { words: lateWords, options: late } = wordsOf()
+const shared = share('nesting.js', { partitions: two, ...late })
 
 function run(manager: QueueManager, type: string, payload?: unknown, options = {}) {
   return within(manager.run(type, payload, options), type)
@@ -59,7 +61,7 @@ test('a nested command that fails rejects with the error as it was thrown', asyn
 
 test('its options count: lane, key and priority', async () => {
   const manager = await open('nesting.js', {
-    partitions: PartitionConfig.hash(2),
+    partitions: PartitionConfig.hash(1),
     concurrencyPerPartition: 4,
   })
   const options = {
@@ -117,9 +119,8 @@ test.each([true, false])('a signal ends a nested command for its cause (%s)', as
 })
 
 test('a signal that the payload of a nested command aborts is heeded', async () => {
-  const manager = await open('nesting.js', { partitions: two })
   const aborted = { code: 'CORELANE_ABORTED', cause: 'enough' }
-  expect(await run(manager, 'callAndAbortItself')).toMatchObject(aborted)
+  expect(await run(shared(), 'callAndAbortItself')).toMatchObject(aborted)
 })
 
 test('what a handler does not wait for runs, and may need what the handler holds', async () => {
@@ -188,10 +189,8 @@ test('what a handler does not wait for outlives its thread, with a signal and wi
 })
 
 test('a context that is kept for later submits nothing once its command has ended', async () => {
-  const { words, options } = wordsOf()
-  const manager = await open('nesting.js', { partitions: two, ...options })
-  expect(await run(manager, 'late')).toBe('ended')
-  await until(() => words[4] === 1, 'the late submit was refused')
+  expect(await run(shared(), 'late')).toBe('ended')
+  await until(() => lateWords[4] === 1, 'the late submit was refused')
 })
 
 test('a broadcast submits nothing', async () => {

@@ -10,15 +10,16 @@ import {
   AlertManager,
   type MonitorWarning,
   PartitionConfig,
+  type QueueManager,
   QueueMetrics,
   QueueMonitor,
 } from 'corelane'
 import { prometheusHandler, prometheusText, registerWith } from 'corelane/prometheus'
 import { type OpenMetricsContentType, Registry } from 'prom-client'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, beforeAll, expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { openFloor } from '../support/floor.ts'
-import { create, open } from '../support/managers.ts'
+import { create, open, share } from '../support/managers.ts'
 
 const undone: (() => void)[] = []
 
@@ -39,19 +40,21 @@ function samplesOf(text: string): Map<string, number> {
 
 const lanes = { 'a "lane"\\': {}, plain: {} }
 
-async function busy() {
-  const metrics = QueueMetrics.local()
-  const manager = await open('basic.js', {
-    partitions: PartitionConfig.balanced(2),
-    lanes,
-    metrics,
-  })
-  await within(manager.submitMany('plain', 'burn', [1000, 3000, 5000]), 'three')
-  return manager
-}
+const optionsOf = () => ({
+  partitions: PartitionConfig.balanced(2),
+  lanes,
+  metrics: QueueMetrics.local(),
+})
+/** Has run three commands. */
+const busy = share('basic.js', optionsOf())
+const runThree = (manager: QueueManager) =>
+  within(manager.submitMany('plain', 'burn', [1000, 3000, 5000]), 'three')
+beforeAll(async () => {
+  await runThree(busy())
+})
 
 test('a scrape over HTTP has counters, gauges and histograms in base units', async () => {
-  const manager = await busy()
+  const manager = busy()
   const server = createServer(prometheusHandler(manager))
   undone.push(() => server.close())
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -93,7 +96,8 @@ test('lanes with the names of members that objects have are shown as others are'
 })
 
 test('prom-client serves the same from its registry', async () => {
-  const manager = await busy()
+  const manager = await open('basic.js', optionsOf())
+  await runThree(manager)
   const registry = new Registry()
   registerWith(manager, registry)
   const theirs = samplesOf(await registry.metrics())
@@ -111,7 +115,7 @@ test('prom-client serves the same from its registry', async () => {
 test('as OpenMetrics prom-client names counters and their samples as that asks', async () => {
   const registry = new Registry<OpenMetricsContentType>()
   registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE)
-  registerWith(await busy(), registry)
+  registerWith(busy(), registry)
   const text = await registry.metrics()
   expect(text).toContain('# TYPE corelane_commands_completed counter\n')
   expect(text).toContain('\ncorelane_commands_completed_total{lane="plain"} 3\n')
@@ -155,7 +159,7 @@ test('alerts and the monitor look by themselves, and tell of a lane that is stuc
 })
 
 test('the board of docs/grafana.json asks for series that a scrape has, by labels that they have', async () => {
-  const text = prometheusText(await busy())
+  const text = prometheusText(busy())
   const board = readFileSync(new URL('../../docs/grafana.json', import.meta.url), 'utf8')
   const { panels } = JSON.parse(board) as { panels: { targets: { expr: string }[] }[] }
   const series = new Set([...samplesOf(text).keys()].map((name) => name.split('{', 1)[0]))

@@ -77,7 +77,7 @@ const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> =
   ],
   'tasks of a key run one at a time, in order': [
     async (make) => {
-      const pool = make({ minThreads: 3, maxThreads: 3, name: 'sleep' })
+      const pool = make({ minThreads: 2, maxThreads: 2, name: 'sleep' })
       const order: unknown[] = []
       const runs = [30, 20, 1].map((ms) =>
         pool.run({ ms, value: ms }, { key: 'k' }).then((value) => order.push(value)),
@@ -261,7 +261,7 @@ const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> =
   ],
   'a histogram without times reads 0': [
     (make) => {
-      const { min, mean, stddev } = make({}).histogram.runTime!
+      const { min, mean, stddev } = make({ minThreads: 0 }).histogram.runTime!
       return [min === 0, mean, stddev]
     },
     [false, Number.NaN, Number.NaN],
@@ -285,7 +285,7 @@ const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> =
   ],
   'an option that is undefined, and a name that is null, are the default': [
     async (make) => [
-      make({ maxThreads: undefined }).maxThreads !== undefined,
+      make({ minThreads: 0, maxThreads: undefined }).maxThreads !== undefined,
       ((await reasonOf(make({ name: null as never }).run(1))) as Error).name,
     ],
     [false, 'Error'],

@@ -4,18 +4,19 @@
 import { PartitionConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { block, failure, until, within } from '../support/deadline.ts'
-import { open } from '../support/managers.ts'
+import { open, share } from '../support/managers.ts'
 import { range } from '../support/range.ts'
 import { uncaughtBy } from '../support/uncaught.ts'
 import { openStreams } from './support/streams.ts'
 
 const one = PartitionConfig.single()
+const shared = share('streams.js', { partitions: one })
 const SMALL = 2 ** 14
 /** Reports of a number that fit a small ring. */
 const FIT = SMALL / 40
 
 test.each(['report', 'reportSync'])('reports of %s come in order before results', async (type) => {
-  const manager = await open('streams.js', { partitions: one })
+  const manager = shared()
   const seen: unknown[] = []
   const onProgress = (value: unknown) => seen.push(value)
   const result = manager.run(type, { count: 2_000, every: 7 }, { onProgress })
@@ -41,7 +42,7 @@ test('reports of commands side by side reach each its own caller', async () => {
 })
 
 test('reports are events too, with the command they are of', async () => {
-  const manager = await open('streams.js', { partitions: one })
+  const manager = shared()
   const events = manager.subscribe({
     events: ['queue.command.progress', 'queue.command.completed'],
   })
@@ -119,7 +120,7 @@ test('a result that found the ring full comes though a broadcast waits and its c
 })
 
 test('a report that cannot cross throws in the handler, which may go on', async () => {
-  const manager = await open('streams.js', { partitions: one })
+  const manager = shared()
   const seen: unknown[] = []
   const onProgress = (value: unknown) => seen.push(value)
   const result = await within(manager.run('reportBadly', undefined, { onProgress }), 'the command')
@@ -128,7 +129,7 @@ test('a report that cannot cross throws in the handler, which may go on', async 
 })
 
 test('reports that come after their command has ended are dropped', async () => {
-  const manager = await open('streams.js', { partitions: one })
+  const manager = shared()
   const seen: unknown[] = []
   const onProgress = (value: unknown) => seen.push(value)
   const late = manager.run('reportLate', { times: 40, everyMs: 1 }, { onProgress })
@@ -142,7 +143,7 @@ test('reports that come after their command has ended are dropped', async () => 
 })
 
 test('a callback that throws is an uncaught exception, and nothing else is lost', async () => {
-  const manager = await open('streams.js', { partitions: one })
+  const manager = shared()
   const seen: unknown[] = []
   const onProgress = (value: unknown) => {
     seen.push(value)

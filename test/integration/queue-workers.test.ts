@@ -11,7 +11,7 @@ import {
 import type { RedisQueueOptions } from 'corelane/redis'
 import { describe, expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
-import { openQueue, openSubmitter, openWorker } from '../support/pools.ts'
+import { openQueue, openSubmitter, openWorker, shareWorkers } from '../support/pools.ts'
 import { describeWithRedis } from '../support/redis-server.ts'
 import { RedisQueues } from './support/redis-moves.ts'
 
@@ -23,26 +23,28 @@ async function listed(
   await expect.poll(async () => holds(await queue.workers!.list()), { timeout: 20_000 }).toBe(true)
 }
 
+const ODD_LANE = '__proto__'
+const worker = shareWorkers({
+  partitions: PartitionConfig.balanced(2),
+  lanes: { [ODD_LANE]: {}, a: {}, b: {} },
+})
+
 function workersOn(
   open: (options?: Pick<LocalQueueOptions, 'leaseMs'>) => Promise<LeasedQueue>,
 ): void {
   test('a worker says what it has and runs, that it drains, and is gone then', async () => {
     const queue = await open()
     const before = Date.now()
-    const lane = '__proto__'
-    const { ledger, pool } = await openWorker(queue, {
-      partitions: PartitionConfig.balanced(2),
-      lanes: { [lane]: {}, other: {} },
-      pool: { lanes: [lane] },
-    })
+    const { ledger, pool } = await worker(queue, { lanes: [ODD_LANE] })
     await listed(queue, (workers) => workers.length === 1)
-    const [worker] = await queue.workers!.list()
+    const [listing] = await queue.workers!.list()
     const { workerId } = queue
-    expect(worker).toMatchObject({ workerId, host: hostname(), pid: process.pid, partitions: 2 })
-    expect(worker).toMatchObject({ state: 'running', lanes: [lane], held: 0, running: 0 })
-    expect(worker!.startedAt).toBeGreaterThanOrEqual(before - 1)
-    expect(worker!.startedAt).toBeLessThanOrEqual(Date.now() + 1)
-    const running = openSubmitter(queue).submit(lane, 'softGate', 1)
+    const { pid } = process
+    expect(listing).toMatchObject({ workerId, host: hostname(), pid, partitions: 2 })
+    expect(listing).toMatchObject({ state: 'running', lanes: [ODD_LANE], held: 0, running: 0 })
+    expect(listing!.startedAt).toBeGreaterThanOrEqual(before - 1)
+    expect(listing!.startedAt).toBeLessThanOrEqual(Date.now() + 1)
+    const running = openSubmitter(queue).submit(ODD_LANE, 'softGate', 1)
     await ledger.waitForStarts(1)
     const drained = pool.drain()
     await listed(queue, ([one]) => one?.state === 'draining' && one.held + one.running === 2)
@@ -63,7 +65,7 @@ function workersOn(
 
   test('a worker says again that it lives with its beat', async () => {
     const queue = await open({ leaseMs: 900 })
-    await openWorker(queue)
+    await worker(queue)
     let oldestMs = 0
     await listed(queue, ([one]) => {
       if (one === undefined) return false
@@ -88,14 +90,14 @@ describeWithRedis('the engine on Redis', () => {
 
   test('a worker with partitions of its own says how many', async () => {
     const queue = await open({ leaseMs: 900 })
-    await openWorker(queue)
+    await worker(queue)
     await listed(queue, ([one]) => one?.ownedPartitions === 2)
   })
 
   test('dead commands are counted by lane, past the bound and after older versions too', async () => {
     const queue = await open({ maxDead: 3 })
     const { admin } = queues
-    await openWorker(queue, { lanes: { a: {}, b: {} } })
+    await worker(queue)
     const submitter = openSubmitter(queue)
     // One key: one partition, and one after the other.
     for (const [index, lane] of ['a', 'a', 'a', 'b'].entries()) {

@@ -11,7 +11,7 @@ import { RedisDistributedQueue } from 'corelane/redis'
 import { expect, test } from 'vitest'
 import { failure, refused, until, within } from '../support/deadline.ts'
 import { moduleOf } from '../support/managers.ts'
-import { openQueue, openSubmitter, openWorker, withFaults } from '../support/pools.ts'
+import { openQueue, openSubmitter, openWorker, shareWorkers, withFaults } from '../support/pools.ts'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
 
 const one = PartitionConfig.single()
@@ -22,14 +22,17 @@ function openTold(queue: LeasedQueue, options: SubmitterOptions = {}) {
   return { submitter: openSubmitter(queue, { onIncident, ...options }), incidents }
 }
 
-async function openLanes(queue: LeasedQueue, names = ['query', 'prompt']) {
+const openQueryAndPrompt = shareWorkers({ lanes: { query: {}, prompt: {} } })
+
+/** A worker whose manager has these lanes and knows of no others. */
+async function openLanes(queue: LeasedQueue, names: readonly string[]) {
   const lanes = Object.fromEntries(names.map((lane) => [lane, {}]))
   return (await openWorker(queue, { lanes })).pool
 }
 
 test('a lane that no worker ever had is refused, with those that there are', async () => {
   const queue = openQueue(one)
-  await openLanes(queue)
+  await openQueryAndPrompt(queue)
   const { submitter, incidents } = openTold(queue)
   const error = await failure(submitter.submit('promt', 'echo', 1), 'a misspelt lane')
   expect(error).toMatchObject({ name: 'ConfigError', code: 'CORELANE_UNKNOWN_LANE' })
@@ -45,7 +48,7 @@ test('a lane that no worker ever had is refused, with those that there are', asy
 
 test('a handler that no worker ever had is refused, with those that there are', async () => {
   const queue = openQueue(one)
-  await openLanes(queue)
+  await openQueryAndPrompt(queue)
   const { submitter } = openTold(queue)
   const error = await failure(submitter.enqueue('prompt', 'ecko', 1), 'a misspelt handler')
   expect(error).toMatchObject({ name: 'ConfigError', code: 'CORELANE_UNKNOWN_TYPE' })
@@ -114,7 +117,7 @@ test('an unknown lane waits where the submitter wants that, and workers tell of 
 
 test('a queue that cannot be asked for its lanes takes any', async () => {
   const queue = openQueue(one)
-  await openLanes(queue.asWorker('w'), ['prompt'])
+  await openQueryAndPrompt(queue.asWorker('w'))
   const lanes = { ...queue.lanes, look: () => Promise.reject(new Error('no answer')) }
   const { submitter } = openTold(withFaults<LeasedQueue>(queue, { lanes }))
   const { status } = await within(submitter.enqueue('promt', 'echo'), 'it is taken')
@@ -130,7 +133,7 @@ describeWithRedis('on Redis', () => {
     const early = openTold(queue)
     const waits = early.submitter.submit('prompt', 'echo', 1)
     await until(() => early.incidents.length === 2, 'nobody is there')
-    await openLanes(await open('works'))
+    await openQueryAndPrompt(await open('works'))
     expect(await within(waits, 'it')).toBe(1)
     const { submitter } = openTold(queue)
     const codes = [

@@ -41,7 +41,8 @@ async function run(code: string): Promise<Names> {
 
 /** Runs some commands through a lane and gives when they started. */
 async function startsOf(lane: unknown, count: number): Promise<number[]> {
-  const manager = corelane.QueueManager.create({ handlers, lanes: { lane: lane as LaneConfig } })
+  const lanes = { lane: lane as LaneConfig }
+  const manager = corelane.QueueManager.create({ handlers, lanes, partitions: 1 })
   try {
     await within(manager.start(), 'start')
     const all = range(count).map(() => manager.submit('lane', 'stamp'))
