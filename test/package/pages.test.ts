@@ -4,7 +4,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { rmSync, writeFileSync } from 'node:fs'
-import { get } from 'node:http'
+import { Agent, get } from 'node:http'
 import { join } from 'node:path'
 import { afterAll, afterEach, expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
@@ -59,9 +59,18 @@ interface Answer {
   readonly body: string
 }
 
-function ask(url: string, signal?: AbortSignal): Promise<Answer> {
+interface Ask {
+  readonly signal?: AbortSignal
+  readonly agent?: Agent
+  readonly onReceived?: () => void
+}
+
+function ask(url: string, { onReceived, ...given }: Ask = {}): Promise<Answer> {
+  // A server that has the head of such a request says so.
+  const headers = onReceived && { expect: '100-continue' }
   return new Promise((resolve, reject) => {
-    const request = get(url, { agent: false, ...(signal && { signal }) }, (response) => {
+    const options = { agent: false as const, ...given, ...(headers && { headers }) }
+    const request = get(url, options, (response) => {
       let body = ''
       response.setEncoding('utf8')
       response.on('data', (chunk) => {
@@ -71,6 +80,7 @@ function ask(url: string, signal?: AbortSignal): Promise<Answer> {
       response.on('error', reject)
     })
     request.on('error', reject)
+    if (onReceived !== undefined) request.once('continue', onReceived)
   })
 }
 
@@ -97,7 +107,7 @@ describeWithTools(PAGE_TOOLS, () => {
     // Clients that leave make room again, though the handlers have seconds of work before them.
     const leaving = new AbortController()
     const gone = range(20).map(() =>
-      ask(`${url}/digest?rounds=100000`, leaving.signal).catch((error) => error.code),
+      ask(`${url}/digest?rounds=100000`, { signal: leaving.signal }).catch((error) => error.code),
     )
     const refused = await within(askUntil(`${url}/digest`, 503), 'overload')
     expect(refused.body).toContain('20 of 20 commands are pending')
@@ -111,12 +121,18 @@ describeWithTools(PAGE_TOOLS, () => {
       expect(body.split('\n').at(-2)).toBe(`99999,${99_999 ** 2}`)
     }
 
-    // A request in flight at SIGTERM is answered, and the process ends well.
-    const last = ask(`${url}/digest?rounds=500`)
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    // A request in flight at SIGTERM is answered, and the process ends well: it does not wait until
+    // the client, which keeps its connection alive, has been idle for long.
+    const agent = new Agent({ keepAlive: true })
+    let last: Promise<Answer> | undefined
+    const received = new Promise<void>((onReceived) => {
+      last = ask(`${url}/digest?rounds=500`, { agent, onReceived })
+    })
+    await within(received, 'the last request is received')
     server.process.kill('SIGTERM')
-    expect((await within(last, 'the last answer')).status).toBe(200)
+    expect((await within(last!, 'the last answer')).status).toBe(200)
     expect(await within(server.exit, 'exit')).toEqual([0, null])
+    agent.destroy()
   })
 
   /** What a program prints, once it has ended well. */
