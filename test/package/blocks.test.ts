@@ -1,6 +1,6 @@
 // Blocks: every block of code in the documentation runs in a test, in a folder with the packed
 // package, as its readers would run it. Blocks that are parts of a program get the rest of it here.
-// One run of tsc checks the types of those in TypeScript and gives Node what it can run. One process
+// One run of tsc checks the types of those in TypeScript and gives Node what it can run. A process
 // runs most programs, one after the other: a start of Node and corelane takes longer than they do.
 
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
