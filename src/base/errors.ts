@@ -408,5 +408,8 @@ function describe(value: unknown): string {
   const tag = Object.prototype.toString.call(value).slice(8, -1)
   if (tag !== 'Object') return `${/^[AEIOU]/.test(tag) ? 'an' : 'a'} ${tag}`
   const names = Object.keys(value).join(', ')
-  return names === '' ? 'an object' : `an object { ${names} }`
+  if (names !== '') return `an object { ${names} }`
+  // What hides its content is known by its class.
+  const { name = 'Object' } = value.constructor ?? {}
+  return name === 'Object' ? 'an object' : `an object of class ${name}`
 }

@@ -383,6 +383,7 @@ const CASES: Record<string, () => void> = {
       new ReadableStream().values(),
       callSite(),
     )
+    expect(() => travel([new Money(1)])).toThrow('payload[0] is an object of class Money')
     const dir = opendirSync('.')
     refuses(dir)
     dir.closeSync()
