@@ -49,7 +49,7 @@ export class RedisDistributedQueue extends LeasedEngine implements LeasedQueue {
 
   private constructor(core: EngineCore) {
     const instead = 'await RedisDistributedQueue.open(options)'
-    refuseConstruction(core !== undefined, 'RedisDistributedQueue', instead)
+    refuseConstruction(core?.dead !== undefined, 'RedisDistributedQueue', instead)
     super(core)
   }
 
