@@ -48,6 +48,28 @@ export const timers = Object.freeze({
 })
 
 /**
+ * Calls back when time for an answer is up. A thread that was blocked has sent and read nothing
+ * meanwhile, and runs its timers first: so the time has two halves, of which it has one after a
+ * block, and what has come is read before the call.
+ *
+ * @param callback - Called once.
+ * @param ms - Milliseconds, at most 2^31 - 1.
+ * @returns Forgets it.
+ */
+export function whenUnanswered(callback: () => void, ms: number): () => void {
+  let reading: NodeJS.Immediate | undefined
+  let timer = timers.setTimeout(() => {
+    timer = timers.setTimeout(() => {
+      reading = timers.setImmediate(callback)
+    }, ms / 2)
+  }, ms / 2)
+  return () => {
+    timers.clearTimeout(timer)
+    timers.clearImmediate(reading)
+  }
+}
+
+/**
  * Calls a function of the application's. Its error is thrown in a turn of its own, as an event
  * listener's would be: there it ends the process, or meets a listener to uncaught exceptions, and
  * not the code of ours that called.

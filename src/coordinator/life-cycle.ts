@@ -24,7 +24,7 @@
 import type { Abortable, AbortListeners } from '../base/abort-listeners.ts'
 import { Alarm } from '../base/alarm.ts'
 import { CallContext } from '../base/async-context.ts'
-import { nowMs, timers } from '../base/clock.ts'
+import { nowMs, whenUnanswered } from '../base/clock.ts'
 import { Deque } from '../base/deque.ts'
 import { invariant, laneError } from '../base/errors.ts'
 import { COMMAND_RULES, type CommandOptions } from '../model/command.ts'
@@ -234,15 +234,15 @@ export class LifeCycle {
   async drained(timeoutMs: number): Promise<void> {
     if (this.#isDrained) return
     let finish!: () => void
-    let timer!: NodeJS.Timeout
+    let forget!: () => void
     const isDrained = await new Promise<boolean>((resolve) => {
       finish = () => resolve(true)
-      timer = timers.setTimeout(resolve, timeoutMs, false)
+      forget = whenUnanswered(() => resolve(false), timeoutMs)
       this.#drains.add(finish)
     })
-    timers.clearTimeout(timer)
+    forget()
     this.#drains.delete(finish)
-    if (isDrained) return
+    if (isDrained || this.#isDrained) return
     const left = this.#lanes.all.filter((lane) => openCountOf(lane) > 0)
     const lanes = Object.fromEntries(left.map((lane) => [lane.name, openCountOf(lane)]))
     const words = left.map((lane) => `${openCountOf(lane)} in ${lane.name}`)

@@ -1,11 +1,12 @@
-// Goal: no command starts later than it may, even while the main thread can see to nothing.
+// Goal: no command starts later than it may, even while the main thread can see to nothing, and
+// what has been done by then counts as done.
 // Method: the main thread blocks, and a thread comes to what was bound to it before.
 
 import { PartitionConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { block, failure, refused, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
-import { open } from '../support/managers.ts'
+import { create, open, openLedger } from '../support/managers.ts'
 import { range } from '../support/range.ts'
 
 const lanes = {
@@ -80,4 +81,41 @@ test('a bound that is over before its delay rejects it then', async () => {
   const options = { delayMs: 5000, startWithinMs: 30 }
   await refused(manager.submit('mild', 'mark', 0, options), 'CORELANE_DEADLINE_EXCEEDED')
   await until(() => manager.stats().queued === 0, 'nothing is left')
+})
+
+/** Blocks past a time-out of so long, where timers come before messages: as an immediate. */
+async function blockPast(timeoutMs: number): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve))
+  block(timeoutMs + 300)
+}
+
+test('a thread that has loaded in time is ready', async () => {
+  const ledger = new Ledger(1)
+  const { workerData } = ledger
+  const manager = create('ledger.js', { partitions: 1, workerData, startTimeoutMs: 2000 })
+  const started = manager.start()
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  await blockPast(2000)
+  while (ledger.loads === 0) block(300)
+  await within(started, 'the start')
+})
+
+test('a broadcast that was answered in time succeeds', async () => {
+  const options = { partitions: 1, broadcastTimeoutMs: 2000 }
+  const { ledger, manager } = await openLedger(2, options)
+  await within(manager.broadcast('mark', 0), 'the first')
+  const second = manager.broadcast('burn', { index: 1, ms: 100 })
+  await ledger.waitForStarts(2)
+  await blockPast(2000)
+  expect(await within(second, 'the second')).toEqual([1])
+})
+
+test('commands that have ended in time are drained', async () => {
+  const { ledger, manager } = await openLedger(1, { partitions: 1 })
+  const all = manager.run('burn', { index: 0, ms: 100 })
+  const drained = manager.drain(1000)
+  await ledger.waitForStarts(1)
+  await blockPast(1000)
+  await within(drained, 'drain')
+  expect(await all).toBe(0)
 })

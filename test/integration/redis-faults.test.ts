@@ -4,9 +4,9 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PartitionConfig } from 'corelane'
-import type { RedisDistributedQueue } from 'corelane/redis'
+import type { RedisDistributedQueue, RedisIncident } from 'corelane/redis'
 import { expect, test } from 'vitest'
-import { failure, refused, until, within } from '../support/deadline.ts'
+import { block, failure, refused, until, within } from '../support/deadline.ts'
 import { FlakyProxy } from '../support/flaky-proxy.js'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
 import { uncaughtBy } from '../support/uncaught.ts'
@@ -41,6 +41,19 @@ describeWithRedis('the engine on Redis, in trouble', () => {
       await complete(worker, await within(given, 'a command that was not announced'))
       expect(performance.now() - startMs).toBeLessThan(5000)
     }
+  })
+
+  test('an answer that came while the main thread was blocked is in time', async () => {
+    const incidents: RedisIncident[] = []
+    const queue = await start({
+      commandTimeoutMs: 1000,
+      onIncident: (incident) => incidents.push(incident),
+    })
+    const counted = queue.counts()
+    await new Promise((resolve) => setImmediate(resolve))
+    block(1500)
+    expect(await within(counted, 'the counts')).toMatchObject({ waiting: 0 })
+    expect(incidents).toEqual([])
   })
 
   test('nothing is lost or done twice while connections are killed and scripts forgotten', async () => {

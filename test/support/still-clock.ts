@@ -35,6 +35,11 @@ export const timers = {
   clearInterval(): void {},
 }
 
+export function whenUnanswered(callback: () => void, ms: number): () => void {
+  const timer = timers.setTimeout(callback, ms)
+  return () => timers.clearTimeout(timer)
+}
+
 /** Begins anew, at 1000. */
 export function restart(): void {
   Object.assign(world, { now: 1000, timer: undefined, timersSet: 0 })

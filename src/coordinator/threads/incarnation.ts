@@ -4,7 +4,7 @@
 
 import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads'
 import type { Remote } from 'comlink'
-import { timers } from '../../base/clock.ts'
+import { timers, whenUnanswered } from '../../base/clock.ts'
 import { type CrashRecord, type LaneError, laneError } from '../../base/errors.ts'
 import { VERSION } from '../../base/version.ts'
 import { closeAwakeWord, openAwakeWord } from '../../memory/awake-threads.ts'
@@ -391,7 +391,7 @@ export class Incarnation {
         return
       }
       const end = () => {
-        timers.clearTimeout(timer)
+        forget()
         this.#waiting.delete(fail)
         if (this.#waiting.size === 0) for (const tell of this.#quiet.splice(0)) tell()
       }
@@ -400,10 +400,8 @@ export class Incarnation {
         reject(reason)
       }
       const details = { partition: this.partition, call: name, timeoutMs }
-      const timer = timers.setTimeout(
-        () => fail(laneError('CORELANE_CONTROL_TIMEOUT', details)),
-        timeoutMs,
-      )
+      const late = () => fail(laneError('CORELANE_CONTROL_TIMEOUT', details))
+      const forget = whenUnanswered(late, timeoutMs)
       this.#waiting.add(fail)
       const answer = this.#control ? invoke(this.#control) : this.#connect().then(invoke)
       answer.then(

@@ -2,7 +2,7 @@
 // Owns: the module that the threads load, and the names of its handlers.
 // Must not: make or end a thread (supervisor).
 
-import { timers } from '../../base/clock.ts'
+import { whenUnanswered } from '../../base/clock.ts'
 import { type LaneError, laneError } from '../../base/errors.ts'
 import { VERSION } from '../../base/version.ts'
 import type { LoadReport } from '../../wire/control.ts'
@@ -117,14 +117,14 @@ export class ThreadLoader {
   #loadReport(incarnation: Incarnation): Promise<LoadReport> {
     return new Promise((resolve, reject) => {
       const timeoutMs = this.#limits.startTimeoutMs
-      const timer = timers.setTimeout(() => {
+      const forget = whenUnanswered(() => {
         const error = new Error(`it was not ready after ${timeoutMs} ms`)
         // Our own program starts, however slowly; a file that the user names may never run it.
         const isOurs = this.#limits.entry === undefined
         reject(isOurs ? this.loadError(error, incarnation) : this.#startError(incarnation, error))
       }, timeoutMs)
       void incarnation.exited.then(({ cause }) => {
-        timers.clearTimeout(timer)
+        forget()
         // A preloaded module ran before the program of the thread and made a manager.
         const isNested = (cause as LaneError | undefined)?.code === 'CORELANE_NESTED_MANAGER'
         const { partition } = incarnation
@@ -134,7 +134,7 @@ export class ThreadLoader {
             : this.#startError(incarnation, incarnation.lostError('loading its handlers', false)),
         )
       })
-      incarnation.loaded.then(resolve, reject).finally(() => timers.clearTimeout(timer))
+      incarnation.loaded.then(resolve, reject).finally(forget)
     })
   }
 

@@ -4,7 +4,7 @@
 // decides.
 
 import { outside } from '../../base/async-context.ts'
-import { nowMs, timers } from '../../base/clock.ts'
+import { nowMs, timers, whenUnanswered } from '../../base/clock.ts'
 import { backoffMs, Pause } from '../contract/pause.ts'
 import type { Client, ClientMaker } from './client-maker.ts'
 
@@ -140,20 +140,20 @@ export class RedisLink {
     untilMs: number = Number.POSITIVE_INFINITY,
   ): Promise<T> {
     const sentMs = nowMs()
-    let timer: NodeJS.Timeout | undefined
+    let forget!: () => void
     const late = new Promise<never>((_, reject) => {
       const limitMs = Math.max(1, Math.min(this.#options.commandTimeoutMs, untilMs - sentMs))
       const look = (): void => {
         const leftMs = Math.min(this.#heardMs + limitMs, untilMs) - nowMs()
         if (leftMs > 0 && this.#heardMs > sentMs) {
-          timer = timers.setTimeout(look, leftMs)
+          forget = whenUnanswered(look, leftMs)
           return
         }
         const reason = `no answer within ${Math.round(limitMs)} ms`
         reject(new LinkLost(reason, { wasSent: true }))
         this.#drop(client, reason)
       }
-      timer = timers.setTimeout(look, limitMs)
+      forget = whenUnanswered(look, limitMs)
     })
     try {
       const result = await Promise.race([answer, late])
@@ -167,7 +167,7 @@ export class RedisLink {
       }
       throw new LinkLost(this.#options.maker.textOf(error), { wasSent: true, cause: error })
     } finally {
-      timers.clearTimeout(timer)
+      forget()
     }
   }
 
@@ -188,12 +188,16 @@ export class RedisLink {
   }
 
   #drop(client: Client, reason: string): void {
-    destroy(client)
+    const isPresent = this.#client === client
+    if (isPresent) {
+      this.#client = undefined
+      this.#reason = reason
+      timers.clearInterval(this.#ping)
+    }
     this.#running.delete(client)
-    if (this.#client !== client) return
-    this.#client = undefined
-    this.#reason = reason
-    timers.clearInterval(this.#ping)
+    // It says that it ended, which is not the reason.
+    destroy(client)
+    if (!isPresent) return
     // The next connection outlives the call that found this one lost.
     outside(() => {
       this.#options.onLost(reason)

@@ -91,7 +91,7 @@ test('one that another worker has by now is refused, and forgotten', async () =>
   engine.end = async () => 'stale'
   await expect(end(engine, 'a')).rejects.toMatchObject({
     code: NOT_HELD,
-    message: expect.stringContaining('worker w: its lease is over'),
+    message: expect.stringContaining('worker "w": its lease is over'),
   })
   expect(await ended(engine, 'a')).toBe(NOT_HELD)
 })

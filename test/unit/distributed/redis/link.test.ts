@@ -15,7 +15,10 @@ async function linkOf(connect: () => Promise<void>, untilMs?: number) {
   const answers: ((answer: string) => void)[] = []
   const lost: string[] = []
   const sendCommand = () => new Promise((resolve) => answers.push(resolve))
-  const make = () => Object.assign(new EventEmitter(), { connect, sendCommand, destroy() {} })
+  const make = () => {
+    const client = new EventEmitter()
+    return Object.assign(client, { connect, sendCommand, destroy: () => client.emit('end') })
+  }
   const link = new RedisLink({
     maker: { make, textOf: (error: Error) => error.message } as unknown as ClientMaker,
     commandTimeoutMs: 100,
