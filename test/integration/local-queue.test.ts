@@ -46,8 +46,8 @@ test('auto has a partition for each usable core and the strategy balanced', () =
   expect([queue.strategy, queue.numPartitions, queue.workerId]).toEqual(['balanced', count, 'w'])
 })
 
-test('none has one partition, whatever is asked for', () => {
-  expect(new LocalDistributedQueue({ strategy: 'single', count: 7 }).numPartitions).toBe(1)
+test('single has one partition, the others as many as are asked for', () => {
+  expect(new LocalDistributedQueue({ strategy: 'single' }).numPartitions).toBe(1)
   expect(new LocalDistributedQueue(PartitionConfig.roundRobin(8)).numPartitions).toBe(8)
 })
 
@@ -58,7 +58,8 @@ test('every queue has a worker id of its own', () => {
 })
 
 test.each([
-  ['partitions', () => new LocalDistributedQueue({ count: 0 })],
+  ['PartitionConfig.count is 0', () => new LocalDistributedQueue({ count: 0 })],
+  ['PartitionConfig.count is 7', () => new LocalDistributedQueue({ strategy: 'single', count: 7 })],
   ['custom', () => new LocalDistributedQueue(PartitionConfig.custom(2, () => 0))],
   ['leaseMs', () => new LocalDistributedQueue(undefined, { leaseMs: 0 })],
   ['maxDeliveries', () => new LocalDistributedQueue(undefined, { maxDeliveries: 0 })],
