@@ -6,7 +6,7 @@ import { atTurnEnd } from '../base/async-context.ts'
 import { nowMs, timers } from '../base/clock.ts'
 import { Deque } from '../base/deque.ts'
 import { codeOf, ERRORS } from '../base/errors.ts'
-import { CALL_MAX } from './contract/lease-request.ts'
+import { CALL_MAX } from './contract/engine-checks.ts'
 import { backoffMs, Pause } from './contract/pause.ts'
 
 /** With so many a call is worth it, whatever may come yet. */

@@ -25,7 +25,6 @@ import type {
   SettleStatus,
   WorkerRegistry,
 } from './distributed-queue.ts'
-import type { CommandEnvelope, CommandResult } from './envelope.ts'
 import {
   type Checks,
   checkObject,
@@ -34,7 +33,8 @@ import {
   QUEUE_CHECKS,
   type QueueCalls,
   type QueueParts,
-} from './lease-request.ts'
+} from './engine-checks.ts'
+import type { CommandEnvelope, CommandResult } from './envelope.ts'
 import type { SharedRate } from './live-limits.ts'
 
 /** A part of an engine behind its door: called while that is open, with what was checked. */

@@ -36,13 +36,13 @@ import {
   type ReleaseOptions,
   type SettleStatus,
 } from '../contract/distributed-queue.ts'
+import { checkWhole, degraded } from '../contract/engine-checks.ts'
 import {
   type CommandEnvelope,
   type CommandResult,
   checkEnvelope,
   checkName,
 } from '../contract/envelope.ts'
-import { checkWhole, degraded } from '../contract/lease-request.ts'
 import { type EngineCore, LeasedEngine } from '../contract/leased-engine.ts'
 import { Listeners } from '../contract/listeners.ts'
 import { failedResult, poisonedResult } from '../contract/poison.ts'

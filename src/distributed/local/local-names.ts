@@ -2,7 +2,7 @@
 // Owns: the announcements. Time is a parameter.
 
 import type { NameState } from '../contract/distributed-queue.ts'
-import { NAMES_MAX, REMEMBERED_MS } from '../contract/lease-request.ts'
+import { NAMES_MAX, REMEMBERED_MS } from '../contract/engine-checks.ts'
 
 export class LocalNames {
   /** By name: until when a worker has it. */

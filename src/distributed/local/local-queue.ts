@@ -13,8 +13,8 @@ import type {
   QueuedCommands,
   WorkerRegistry,
 } from '../contract/distributed-queue.ts'
+import { idOf } from '../contract/engine-checks.ts'
 import { checkName } from '../contract/envelope.ts'
-import { idOf } from '../contract/lease-request.ts'
 import {
   allCapabilities,
   type Behind,

@@ -4,7 +4,7 @@
 import { isPortableName } from '../../base/portable-name.ts'
 import { type QueueWorker, standingOf, type WorkerStanding } from '../../model/queue-standing.ts'
 import type { NameRegistry, NameState, WorkerRegistry } from '../contract/distributed-queue.ts'
-import { CALL_MAX, NAMES_MAX, REMEMBERED_MS } from '../contract/lease-request.ts'
+import { CALL_MAX, NAMES_MAX, REMEMBERED_MS } from '../contract/engine-checks.ts'
 import type { LanesBehind } from '../contract/leased-engine.ts'
 import {
   checkConcurrency,

@@ -9,6 +9,7 @@ import { KEYED_STRATEGIES, takesKeys } from '../../model/partition-config.ts'
 import { checkRetry, QUEUED_RETRY_RULES, type QueuedRetry } from '../../model/retry.ts'
 import { stableHash } from '../../schedule/hash.ts'
 import type { LeasedQueue } from '../contract/distributed-queue.ts'
+import { degraded } from '../contract/engine-checks.ts'
 import {
   type CommandEnvelope,
   checkName,
@@ -17,7 +18,6 @@ import {
   groupPartition,
   sealEnvelope,
 } from '../contract/envelope.ts'
-import { degraded } from '../contract/lease-request.ts'
 import {
   keepsResult,
   SUBMIT_RULES,

@@ -22,8 +22,8 @@ import type {
   DistributedQueue,
   LeasedQueue,
 } from '../contract/distributed-queue.ts'
+import { CALL_MAX, degraded } from '../contract/engine-checks.ts'
 import type { CommandResult } from '../contract/envelope.ts'
-import { CALL_MAX, degraded } from '../contract/lease-request.ts'
 import { isWithin } from '../contract/pause.ts'
 import { type IncidentListener, incidentTeller } from '../incident.ts'
 import { leasedQueueOf } from '../lift/lifted-queue.ts'

@@ -13,7 +13,7 @@ import {
   type OptionRules,
 } from '../../base/options.ts'
 import { CONCURRENCY_MAX } from '../../model/lane.ts'
-import { CALL_MAX } from '../contract/lease-request.ts'
+import { CALL_MAX } from '../contract/engine-checks.ts'
 import type { IncidentListener } from '../incident.ts'
 
 /** Options of a worker pool. All have defaults. */

@@ -1,4 +1,4 @@
-// Lease request: checks what engines are asked for, and the bounds of their calls.
+// Engine checks: what the calls of an engine may be given, and the bounds of those calls.
 // Must not: rely on the types of arguments, which JavaScript does not check.
 
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
