@@ -84,7 +84,7 @@ async function serve(kind) {
 }
 
 /**
- * Reads the news of a dashboard, as a page does, in this process.
+ * Reads the news of a dashboard, as a page does, in this process. The first have come.
  *
  * @param {string} url - With its token.
  * @returns {Promise<() => number>} How many bytes have come.
@@ -92,10 +92,17 @@ async function serve(kind) {
 async function read(url) {
   const authorization = `Bearer ${new URL(url).hash.slice('#token='.length)}`
   const { body } = await fetch(new URL('/api/events', url), { headers: { authorization } })
+  const reader = /** @type {ReadableStream<Uint8Array>} */ (body).getReader()
   let bytes = 0
-  const follow = async () => {
-    for await (const chunk of body ?? []) bytes += chunk.length
+  const next = async () => {
+    const { done, value } = await reader.read()
+    bytes += value?.length ?? 0
+    return !done
   }
+  const follow = async () => {
+    while (await next());
+  }
+  await next()
   // It ends with the process of the dashboard.
   follow().catch(() => {})
   return () => bytes

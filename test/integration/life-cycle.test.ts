@@ -211,10 +211,10 @@ test('close aborts the signals of running handlers, which may still give a resul
 test('close waits for running asynchronous handlers and then tears down', async () => {
   const { ledger, options } = ledgerOptions(0)
   const manager = await open('life.js', { ...options, closeTimeoutMs: 15_000 })
-  const running = manager.run('sleep', 60)
+  const running = manager.run('sleep', 600)
   await until(() => manager.stats().running === 1, 'it runs')
   await within(manager.close(), 'close')
-  expect(await within(running, 'the running one')).toBe(60)
+  expect(await within(running, 'the running one')).toBe(600)
   expect(ledger.teardowns).toBe(1)
 })
 

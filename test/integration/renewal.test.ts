@@ -241,7 +241,7 @@ test('a run that nobody waits for and that never ends does not hinder a reload',
   })
   const controller = new AbortController()
   const aborted = failure(manager.run('never', 0, { signal: controller.signal }), 'the aborted one')
-  const running = manager.run('rest', 50)
+  const running = manager.run('rest', 600)
   await until(() => manager.stats().running === 2, 'both run')
   controller.abort()
   await aborted
@@ -474,7 +474,7 @@ test.each(['event', 'end'] as const)(
     const name =
       floatingRejections === 'event' ? 'queue.partition.rejection' : 'queue.partition.lost'
     const events = manager.subscribe({ events: [name] })
-    const running = Promise.allSettled([manager.run('rest', 200)])
+    const running = Promise.allSettled([manager.run('rest', 600)])
     await until(() => manager.stats().running === 1, 'one runs')
     expect(await within(manager.run('float'), 'the handler itself')).toBe('fine')
     const { value: event } = await within(events.next(), 'the event')

@@ -104,7 +104,7 @@ test('a worker that leaves gives up what a heartbeat that is under way may still
 })
 
 test('what it owns no more is stopped at once', async () => {
-  const queue = openQueue(one, { leaseMs: 600 })
+  const queue = openQueue(one, { leaseMs: 2000 })
   const { state, told, owned } = withOwners(queue)
   state.owned = [0]
   const { ledger, manager, pool, submitter } = await openStage({ queue, through: owned, worker })
