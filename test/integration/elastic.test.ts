@@ -2,7 +2,7 @@
 
 import { PartitionConfig, QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
-import { until, within } from '../support/deadline.ts'
+import { failure, until, within } from '../support/deadline.ts'
 import { fixture, moduleOf, open } from '../support/managers.ts'
 import { range } from '../support/range.ts'
 
@@ -68,6 +68,20 @@ test('a drain starts the threads that the commands before it need', async () => 
   const sums = [1, 2, 3].map((a) => manager.run('add', { a, b: 1 }))
   await within(manager.drain(), 'drain')
   expect(await Promise.all(sums)).toEqual([2, 3, 4])
+})
+
+test('a thread that dies during a reload that fails is replaced for what waits', async () => {
+  const handlers = moduleOf(
+    'export const exit = () => process.exit(9); export const echo = (x) => x',
+  )
+  const manager = await open('basic.js', { handlers, partitions: { min: 1, max: 1 } })
+  const late = 'await new Promise((resolve) => setTimeout(resolve, 300)); throw new Error()'
+  const reload = failure(manager.reload(moduleOf(late)), 'the reload')
+  const death = failure(manager.run('exit'), 'the death')
+  const behind = manager.run('echo', 1)
+  expect(await death).toMatchObject({ code: 'CORELANE_PARTITION_LOST' })
+  expect(await reload).toMatchObject({ code: 'CORELANE_HANDLERS_FAILED' })
+  expect(await within(behind, 'what waited')).toBe(1)
 })
 
 test('a drain replaces a thread that dies for the commands behind it', async () => {

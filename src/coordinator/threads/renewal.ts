@@ -111,9 +111,9 @@ export class Renewal {
         loader.switchTo(url, own)
       } finally {
         this.#isSwitching = false
+        // Threads that were not added meanwhile may be needed.
+        this.#events.requeue([])
       }
-      // Threads that were not added meanwhile may be needed.
-      this.#events.requeue([])
       offer(own.filter((name) => before.includes(name)))
       for (const partition of this.#partitions) {
         const { successor } = partition

@@ -454,8 +454,9 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
       return
     }
     if (this.#limits.elastic !== undefined && partition.failures === 0) {
-      // It gets another as soon as there is need of one.
+      // It gets another as soon as there is need of one, perhaps for what it leaves.
       partition.isDormant = true
+      this.#events.threadChanged()
       return
     }
     const delayMs = partition.failures === 0 ? 0 : BACKOFF_MS * 2 ** (partition.failures - 1)
