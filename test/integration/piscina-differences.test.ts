@@ -70,6 +70,17 @@ const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> =
     ['hangs', 1, ['mine']],
     ['serves', 1, ['mine']],
   ],
+  'tasks behind one that ended the last thread run in the next, however slowly that loads': [
+    async (make, Piscina) => {
+      const slow = fixture('piscina/slow.mjs').pathname
+      const pool = make({ filename: slow, minThreads: 0, maxThreads: 1, idleTimeout: 5 })
+      const [death, ...others] = ['die', 1, 2].map((task) => reasonOf(pool.run(task)))
+      await death
+      return Promise.race([Promise.all(others), turns(patienceMs(Piscina)).then(() => 'hangs')])
+    },
+    'hangs',
+    [{ resolved: 1 }, { resolved: 2 }],
+  ],
   'a Buffer stays a Buffer, in tasks and results': [
     async (make) => Buffer.isBuffer(await make().run(Buffer.from('b'))),
     false,

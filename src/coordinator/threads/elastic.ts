@@ -13,6 +13,9 @@ import type { Supervisor } from './supervisor.ts'
 /** With less free memory no thread is added to those that there are. */
 const FREE_BYTES_MIN = 2 ** 27
 
+/** So often it is asked whether a thread that has been idle for long is still wanted. */
+const DEMAND_MS = 100
+
 /** Free memory of the machine or of the container, in bytes. */
 function freeBytes(): number {
   // Node.js 20.13 and newer know of containers.
@@ -86,6 +89,11 @@ export class Elastic {
         dueMs = Math.min(dueMs, atMs)
         continue
       }
+      // Something waits that it may run yet, held up by a limit or by a pool.
+      if (count <= this.#events.demand()) {
+        dueMs = Math.min(dueMs, now + DEMAND_MS)
+        continue
+      }
       partition.idleSinceMs = undefined
       count--
       void this.#supervisor.retire(partition)
@@ -109,8 +117,9 @@ export class Elastic {
   }
 }
 
-/** Whether nothing is bound to a thread that is ready, and none is about to take over from it. */
+/** Whether nothing is bound to a thread that has loaded, and none is about to take over from it. */
 function isIdle({ window, incarnation, successor }: PartitionHandle): boolean {
-  if (window === undefined || successor !== undefined || incarnation!.calls > 0) return false
+  if (window === undefined || successor !== undefined) return false
+  if (!incarnation!.isLoaded || incarnation!.calls > 0) return false
   return window.load.count + window.load.restingCount + window.watch.detachedCount === 0
 }

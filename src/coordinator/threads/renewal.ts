@@ -267,8 +267,7 @@ export class Renewal {
     }
     supervisor.adopt(partition, next)
     await this.#endInOrder(present)
-    await present.terminate()
-    partition.retiring.delete(present)
+    await supervisor.remove(present)
   }
 
   /**

@@ -185,7 +185,6 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     partition.isDormant = true
     partition.incarnation = undefined
     await this.end(incarnation)
-    this.#events.threadChanged()
   }
 
   /**
@@ -193,15 +192,20 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
    * that fails, or takes too long, holds up nothing.
    */
   async end(incarnation: Incarnation): Promise<void> {
-    const { retiring } = this.#partitions[incarnation.partition]!
-    retiring.add(incarnation)
+    this.#partitions[incarnation.partition]!.retiring.add(incarnation)
     // Modules whose handlers take the payload alone have no teardown.
     if (incarnation.isSetUp && this.#plan.fileCall !== 'payload') {
       await this.tearDown(incarnation).catch(() => {})
     }
+    await this.remove(incarnation)
+  }
+
+  /** Ends a thread that has torn down. Until then its partition gets no other for want of one. */
+  async remove(incarnation: Incarnation): Promise<void> {
     await incarnation.terminate()
     await incarnation.exited
-    retiring.delete(incarnation)
+    this.#partitions[incarnation.partition]!.retiring.delete(incarnation)
+    this.#events.threadChanged()
   }
 
   /** Makes a handler known that commands name. */
@@ -454,9 +458,8 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
       return
     }
     if (this.#limits.elastic !== undefined && partition.failures === 0) {
-      // It gets another as soon as there is need of one, perhaps for what it leaves.
+      // It gets another as soon as there is need of one.
       partition.isDormant = true
-      this.#events.threadChanged()
       return
     }
     const delayMs = partition.failures === 0 ? 0 : BACKOFF_MS * 2 ** (partition.failures - 1)
@@ -480,8 +483,10 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
       }
       await this.loader.load(incarnation)
     } catch (error) {
-      if (incarnation !== undefined) await this.end(incarnation)
-      if (this.#isClosing || partition.incarnation !== incarnation) return
+      // Whatever takes its place, or takes it away, ends it.
+      const isPresent = () => partition.incarnation === incarnation
+      if (incarnation !== undefined && isPresent()) await this.end(incarnation)
+      if (this.#isClosing || !isPresent()) return
       partition.losses++
       partition.failures++
       this.#respawn(partition, error as LaneError)

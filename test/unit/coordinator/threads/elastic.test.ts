@@ -30,6 +30,12 @@ function rig(count: number, min: number, free = 2 ** 40) {
   return { elastic, load, awake, partitions }
 }
 
+/** What is looked at of a thread that has nothing to do. */
+function idleThread() {
+  const window = { load: { count: 0, restingCount: 0 }, watch: { detachedCount: 0 } }
+  return { isReady: true, isLoaded: true, calls: 0, window }
+}
+
 test('as many threads come as have something to do, from the minimum to the maximum', () => {
   const { elastic, load, awake } = rig(4, 1)
   const counts = [0, 2, 3, 9].map((demand) => {
@@ -62,9 +68,9 @@ test('while a partition is given up no other ends, however idle it is', () => {
   const { elastic, load, awake, partitions } = rig(3, 1)
   load.demand = 2
   elastic.grow()
-  const window = { load: { count: 0, restingCount: 0 }, watch: { detachedCount: 0 } }
-  partitions[1]!.incarnation = { isReady: true, calls: 0, window } as never
+  partitions[1]!.incarnation = idleThread() as never
   partitions[0]!.failure = new Error('given up') as never
+  load.demand = 0
   elastic.progressed(0)
   elastic.progressed(1_000)
   expect(awake()).toBe(2)
@@ -79,9 +85,9 @@ test('a thread that was used since it was last looked at has been idle since the
   elastic.grow()
   load.demand = 0
   const [partition] = partitions
-  const counts = { count: 0, restingCount: 0 }
-  const window = { load: counts, watch: { detachedCount: 0 } }
-  partition!.incarnation = { isReady: true, calls: 0, window } as never
+  const thread = idleThread()
+  const counts = thread.window.load
+  partition!.incarnation = thread as never
   for (let now = 0; now < 100; now += 9) {
     elastic.progressed(now)
     // A command is bound, and its result is taken.
@@ -94,5 +100,23 @@ test('a thread that was used since it was last looked at has been idle since the
   elastic.progressed(109)
   expect(awake()).toBe(1)
   elastic.progressed(110)
+  expect(awake()).toBe(0)
+})
+
+test('a thread does not end for idleness while it loads, or while it is wanted', () => {
+  const { elastic, awake, partitions, load } = rig(1, 0)
+  load.demand = 1
+  elastic.grow()
+  const thread = { ...idleThread(), isLoaded: false }
+  partitions[0]!.incarnation = thread as never
+  load.demand = 0
+  for (const now of [0, 1_000]) elastic.progressed(now)
+  expect(awake()).toBe(1)
+  thread.isLoaded = true
+  load.demand = 1
+  for (const now of [2_000, 3_000]) elastic.progressed(now)
+  expect(awake()).toBe(1)
+  load.demand = 0
+  elastic.progressed(4_000)
   expect(awake()).toBe(0)
 })
