@@ -93,7 +93,8 @@ export async function mixedPaced(pool, perSecond, ms) {
   const callers = []
   const startedAt = performance.now()
   for (let now = startedAt; now < startedAt + ms; now = performance.now()) {
-    const due = Math.ceil(((now - startedAt) * perSecond) / 1000)
+    // One at least, however late the first turn ends.
+    const due = 1 + Math.floor(((now - startedAt) * perSecond) / 1000)
     while (callers.length < due) callers.push(mix.submit())
     await new Promise((resolve) => setTimeout(resolve, 1))
   }
