@@ -101,8 +101,8 @@ export class ManagerHealth {
   }
 
   #isDown(partition: PartitionHandle): boolean {
-    const { failure, failures, incarnation, terminating } = partition
-    if (failure !== undefined) return true
+    const { state, failures, incarnation, terminating } = partition
+    if (state === 'failed') return true
     if (incarnation?.isLoaded) return false
     return failures >= SETBACKS || terminating.size > this.#terminatingMax
   }

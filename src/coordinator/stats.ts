@@ -156,7 +156,7 @@ export function takeStats(
     all.reduce((total, lane) => total + lane[name], 0)
   return {
     state,
-    failing: partitions.find(({ failure }) => failure !== undefined)?.failure,
+    failing: partitions.find(({ state }) => state === 'failed')?.failure,
     strategy,
     queued: sum('queued'),
     running: sum('running'),
@@ -176,13 +176,13 @@ export function takeStats(
 
 /** Where a partition is in its life. */
 export function partitionState(
-  { incarnation, failure, successor, isDormant }: PartitionHandle,
-  state: ManagerState,
+  { state, incarnation, successor }: PartitionHandle,
+  managerState: ManagerState,
 ): PartitionStats['state'] {
-  if (failure !== undefined) return 'failed'
-  if (state === 'closed') return 'ended'
+  if (state === 'failed') return state
+  if (managerState === 'closed') return 'ended'
+  if (state === 'dormant') return state
   if (incarnation?.isReady) return 'ready'
-  if (isDormant) return 'dormant'
   return successor === undefined || incarnation === undefined ? 'starting' : 'draining'
 }
 

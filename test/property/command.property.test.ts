@@ -162,7 +162,7 @@ function machine() {
         return recovery.lost(command, laneError('CORELANE_PARTITION_LOST', {}), 0, 'none')
       })
       rig = new Rig(0, 4096, plan.lanes)
-      handle.incarnation = rig.handle.incarnation
+      handle.occupy(rig.handle.incarnation!)
       dispatcher.takeBack(again.map(({ command }) => command))
     },
     turn,

@@ -59,11 +59,13 @@ export interface WaitCapacity {
  */
 export function waitCapacity(
   { partitionCount, concurrency, lanes }: ManagerPlan,
-  partitions: readonly Pick<PartitionHandle, 'failure' | 'isDormant'>[],
+  partitions: readonly Pick<PartitionHandle, 'state'>[],
 ): WaitCapacity {
-  const hasFailed = ({ failure }: Pick<PartitionHandle, 'failure'>) => failure !== undefined
-  const isGivenUp = (index: number) =>
-    hasFailed(partitions[index]!) || (partitions[index]!.isDormant && partitions.some(hasFailed))
+  const isGivenUp = (index: number) => {
+    const { state } = partitions[index]!
+    const isAnyFailed = () => partitions.some((partition) => partition.state === 'failed')
+    return state === 'failed' || (state === 'dormant' && isAnyFailed())
+  }
   const laneSlots = lanes.map(({ maxConcurrency }) => maxConcurrency ?? Number.POSITIVE_INFINITY)
   const groupSlots = lanes.map(({ groups }) => groups.concurrency)
   return { partitions: partitionCount, runs: concurrency, laneSlots, groupSlots, isGivenUp }

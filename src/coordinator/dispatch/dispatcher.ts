@@ -303,10 +303,10 @@ export class Dispatcher implements Admission<Command> {
 
   #failureOf(home: number): LaneError | undefined {
     if (!this.#isShared) return this.#partitions[home]!.failure
-    for (const { failure, isDormant } of this.#partitions) {
-      if (failure === undefined && !isDormant) return undefined
+    for (const { state } of this.#partitions) {
+      if (state === 'occupied' || state === 'waiting') return undefined
     }
-    return this.#partitions.find(({ failure }) => failure !== undefined)?.failure
+    return this.#partitions.find(({ state }) => state === 'failed')?.failure
   }
 
   #admits(command: Command, rank: number): boolean {

@@ -86,10 +86,7 @@ export class Broadcasts {
       this.#call(one, broadcast).catch(() => outcome.then(replace, () => {}))
     }
     this.#underWay.add(join)
-    for (const { incarnation, successor } of this.#partitions) {
-      // One that has just taken over is its own successor.
-      if (successor !== incarnation && successor?.living) join(successor)
-    }
+    for (const { successor } of this.#partitions) if (successor?.living) join(successor)
     try {
       const results = await outcome
       const name = options.key === undefined ? `type ${type}` : `key ${options.key}`

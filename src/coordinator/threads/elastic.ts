@@ -62,7 +62,7 @@ export class Elastic {
     for (const partition of this.#partitions) {
       if (count >= wanted) return
       // Until its last thread has ended, the partition is of no use to another.
-      if (!partition.isDormant || partition.retiring.size > 0) continue
+      if (partition.state !== 'dormant' || partition.retiring.size > 0) continue
       if (count > 0 && this.#freeBytes() < FREE_BYTES_MIN) return
       this.#supervisor.spawn(partition)
       count++
@@ -107,12 +107,12 @@ export class Elastic {
   }
 
   get #hasFailed(): boolean {
-    return this.#partitions.some(({ failure }) => failure !== undefined)
+    return this.#partitions.some(({ state }) => state === 'failed')
   }
 
   get #count(): number {
     let count = 0
-    for (const { isDormant } of this.#partitions) if (!isDormant) count++
+    for (const { state } of this.#partitions) if (state !== 'dormant') count++
     return count
   }
 }

@@ -175,7 +175,7 @@ export class Renewal {
     }
     try {
       this.#refuseIfClosing()
-      const inUse = this.#partitions.filter(({ isDormant }) => !isDormant)
+      const inUse = this.#partitions.filter(({ state }) => state !== 'dormant')
       const [first, ...others] = inUse.length > 0 ? inUse : this.#partitions.slice(0, 1)
       // A module that loads nowhere costs one thread.
       const own = await load(first!)
@@ -215,9 +215,8 @@ export class Renewal {
       if (incarnation?.isReady) await this.#handOver(partition, incarnation, next, isLost)
       else if (!isLost()) await this.#moveIn(partition, next)
     } finally {
-      if (partition.incarnation === next) partition.successor = undefined
-      // It died, or the present one did and was replaced meanwhile.
-      else await this.#dismiss(partition)
+      // It has not taken over: it died, or the present one did and was replaced meanwhile.
+      await this.#dismiss(partition)
     }
     this.#refuseIfClosing()
   }
@@ -232,7 +231,6 @@ export class Renewal {
    */
   async #moveIn(partition: PartitionHandle, next: Incarnation): Promise<void> {
     const late = partition.incarnation
-    partition.failure = undefined
     partition.failures = 0
     this.#supervisor.adopt(partition, next)
     if (late !== undefined) await this.#supervisor.end(late)

@@ -114,7 +114,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     // A thread finds out which handlers there are, even if none is needed yet.
     const count = Math.max(1, this.#limits.elastic?.min ?? this.#partitions.length)
     const first = this.#partitions.slice(0, count)
-    for (const partition of this.#partitions.slice(count)) partition.isDormant = true
+    for (const partition of this.#partitions.slice(count)) partition.vacate('dormant')
     const failures: LaneError[] = []
     const starts = first.map(async (partition, index) => {
       if (index > 0) await this.#restDelay
@@ -151,7 +151,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   async #startFirst(partition: PartitionHandle): Promise<void> {
     if (this.#isClosing) throw laneError('CORELANE_CLOSED', { state: 'closed' })
     const incarnation = this.make(partition)
-    partition.incarnation = incarnation
+    partition.occupy(incarnation)
     await this.loader.load(incarnation)
     this.#watch(incarnation)
     if (!this.#isClosing) this.#events.opened(this.loader.own)
@@ -165,13 +165,12 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   open(program: ThreadProgram): void {
     this.#plan.program = program
     this.#plan.types = []
-    for (const partition of this.#partitions) partition.isDormant = true
+    for (const partition of this.#partitions) partition.vacate('dormant')
     this.loader.switchTo(undefined, [])
   }
 
   /** Gives a dormant partition a thread. */
   spawn(partition: PartitionHandle): void {
-    partition.isDormant = false
     void this.#replace(partition, false)
   }
 
@@ -182,8 +181,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
    */
   async retire(partition: PartitionHandle): Promise<void> {
     const incarnation = partition.incarnation!
-    partition.isDormant = true
-    partition.incarnation = undefined
+    partition.vacate('dormant')
     await this.end(incarnation)
   }
 
@@ -266,7 +264,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
       return
     incarnation.isTerminating = true
     incarnation.isReady = false
-    partition.incarnation = undefined
+    partition.vacate('waiting')
     partition.terminating.add(incarnation)
     partition.failures = 0
     const lost = incarnation.lostError('running', true, reason)
@@ -360,10 +358,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
    * @param isAnother - Whether it replaces one.
    */
   adopt(partition: PartitionHandle, incarnation: Incarnation, isAnother = true): void {
-    const before = partition.incarnation
-    if (before !== undefined && before !== incarnation) partition.retiring.add(before)
-    partition.incarnation = incarnation
-    partition.isDormant = false
+    partition.occupy(incarnation)
     if (incarnation.living) incarnation.isReady = true
     this.#watch(incarnation)
     if (isAnother) {
@@ -373,7 +368,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     this.#events.threadChanged()
   }
 
-  /** Every thread that has not ended; one that has just taken over is its own successor. */
+  /** Every thread that has not ended; a present one that ends is among the retiring ones too. */
   get #living(): Incarnation[] {
     const all = this.#partitions.flatMap(({ incarnation, successor, retiring, terminating }) =>
       [incarnation, successor, ...retiring, ...terminating].flatMap((one) => one?.living ?? []),
@@ -419,7 +414,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
       const reason = incarnation.lostError('waiting', false)
       this.#lost(partition, reason, running > 0)
       this.#respawn(partition, reason)
-    } else if (!this.#isClosing && wasHindering && partition.incarnation === undefined) {
+    } else if (!this.#isClosing && wasHindering && partition.state === 'waiting') {
       this.#respawn(partition, incarnation.lostError('ending', false))
     }
     this.#events.threadChanged()
@@ -448,25 +443,20 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   }
 
   #respawn(partition: PartitionHandle, reason: LaneError): void {
-    partition.incarnation = undefined
-    releaseCalls(reason)
+    const { failures } = partition
+    // An elastic one gets another as soon as there is need of it.
+    const isLater = this.#limits.elastic !== undefined && failures === 0
+    partition.vacate(failures > FAILURES_MAX ? 'failed' : isLater ? 'dormant' : 'waiting')
     partition.setback = reason
+    releaseCalls(reason)
     this.#events.partitionChanged()
-    if (partition.failures > FAILURES_MAX) {
-      partition.failure = reason
-      this.#events.gaveUp(partition.index, reason)
-      return
-    }
-    if (this.#limits.elastic !== undefined && partition.failures === 0) {
-      // It gets another as soon as there is need of one.
-      partition.isDormant = true
-      return
-    }
-    const delayMs = partition.failures === 0 ? 0 : BACKOFF_MS * 2 ** (partition.failures - 1)
+    if (partition.state === 'failed') this.#events.gaveUp(partition.index, reason)
+    if (partition.state !== 'waiting') return
+    const delayMs = failures === 0 ? 0 : BACKOFF_MS * 2 ** (failures - 1)
     const timer = timers.setTimeout(() => {
       this.#respawns.delete(timer)
       // A reload may have given it a thread meanwhile.
-      if (partition.incarnation === undefined && !this.#isClosing) void this.#replace(partition)
+      if (partition.state === 'waiting' && !this.#isClosing) void this.#replace(partition)
     }, delayMs)
     this.#respawns.add(timer)
   }
@@ -475,7 +465,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     let incarnation: Incarnation | undefined
     try {
       incarnation = this.make(partition)
-      partition.incarnation = incarnation
+      partition.occupy(incarnation)
       if (this.#plan.handlers === undefined && !this.#living.some(({ isLoaded }) => isLoaded)) {
         // Commands start nowhere sooner, and it needs nothing more of the main thread.
         this.#watch(incarnation)

@@ -15,7 +15,7 @@ function thread(detachedCount = 0): Incarnation {
 
 function world(strategy: PartitionStrategy, count = 2) {
   const partitions = range(count).map((index) => new PartitionHandle(index))
-  for (const partition of partitions) partition.incarnation = thread()
+  for (const partition of partitions) partition.occupy(thread())
   const state = { isEnding: false }
   const plan = { strategy, partitionCount: count, terminatingMax: 1 }
   const health = new ManagerHealth(plan, partitions, {
@@ -25,7 +25,7 @@ function world(strategy: PartitionStrategy, count = 2) {
   })
   const lose = (index: number, failures: number): void => {
     const partition = partitions[index]!
-    partition.incarnation = undefined
+    partition.vacate('waiting')
     partition.failures = failures
     partition.setback = laneError('CORELANE_HANDLERS_FAILED', { module: 'm', reason: 'r' })
   }
@@ -40,14 +40,14 @@ test('a thread that is replaced at once is no trouble, one that is not is', () =
   lose(1, 2)
   expect(health.trouble).toMatchObject({ code: 'CORELANE_HANDLERS_FAILED' })
   expect(health.working).toBe(1)
-  partitions[1]!.incarnation = thread()
+  partitions[1]!.occupy(thread())
   expect([health.trouble, health.working]).toEqual([undefined, 2])
 })
 
 test('where any partition will do, all must be down', () => {
   const { health, lose, partitions } = world('balanced')
   lose(0, 9)
-  partitions[0]!.failure = laneError('CORELANE_PARTITION_LOST', {})
+  partitions[0]!.vacate('failed')
   expect([health.trouble, health.working]).toEqual([undefined, 1])
   lose(1, 2)
   expect(health.trouble).toBe(partitions[0]!.failure)
@@ -57,7 +57,7 @@ test('where any partition will do, all must be down', () => {
 test('threads that do not end keep a partition down', () => {
   const { health, partitions } = world('single', 1)
   const [partition] = partitions
-  partition!.incarnation = undefined
+  partition!.vacate('waiting')
   partition!.terminating.add(thread())
   expect(health.trouble).toBeUndefined()
   partition!.terminating.add(thread())
@@ -85,13 +85,13 @@ test('it is quiet once nothing runs on that was given up', () => {
   const { health, partitions } = world('balanced')
   expect(health.isQuiet).toBe(true)
   const [first, second] = partitions
-  first!.incarnation = thread(1)
+  first!.occupy(thread(1))
   const old = thread()
   second!.terminating.add(old)
   const told: string[] = []
   health.whenQuiet(() => told.push('a'))
   const stop = health.whenQuiet(() => told.push('b'))
-  first!.incarnation = thread()
+  first!.occupy(thread())
   health.progressed()
   expect(told).toEqual([])
   stop()

@@ -2,7 +2,6 @@
 // want of that is in test/property.
 
 import { expect, test } from 'vitest'
-import { laneError } from '../../../../src/base/errors.ts'
 import { WaitGraph, waitCapacity } from '../../../../src/coordinator/admission/wait-graph.ts'
 import { planManager } from '../../../../src/coordinator/options.ts'
 import { PartitionHandle } from '../../../../src/coordinator/threads/partition-handle.ts'
@@ -24,10 +23,10 @@ test('what there is to hold is what the options allow', () => {
     groupSlots: [Infinity, 5],
   })
   const givenUp = () => [0, 1, 2].filter(isGivenUp!)
-  partitions[1]!.isDormant = true
+  partitions[1]!.vacate('dormant')
   expect(givenUp()).toEqual([])
   // Where one has failed no thread is added any more.
-  partitions[2]!.failure = laneError('CORELANE_CLOSED', { state: 'closed' })
+  partitions[2]!.vacate('failed')
   expect(givenUp()).toEqual([1, 2])
 })
 

@@ -146,10 +146,10 @@ test('a sleeping partition is woken only if the others have more to do than a wa
 
 test('a partition without a thread gets nothing', () => {
   const { rigs, backlog, dispatcher } = dispatcherOver(2, true)
-  rigs[0]!.handle.incarnation = undefined
+  rigs[0]!.handle.vacate('waiting')
   dispatcher.place(command())
   expect(rigs.map(({ bound }) => bound.load.count)).toEqual([0, 1])
-  rigs[1]!.handle.incarnation = undefined
+  rigs[1]!.handle.vacate('waiting')
   dispatcher.place(command())
   expect(backlog.size).toBe(1)
 })
@@ -433,7 +433,10 @@ test.each([true, false])('each refusal is an error of its own (shared: %s)', (is
   const { rigs, dispatcher } = dispatcherOver(2, isShared)
   expect(dispatcher.refusal(0)).toBeUndefined()
   const failure = laneError('CORELANE_PARTITION_LOST', { partition: 0 })
-  for (const { handle } of rigs) handle.failure = failure
+  for (const { handle } of rigs) {
+    handle.setback = failure
+    handle.vacate('failed')
+  }
   const refusals = [failure, dispatcher.refusal(0)!, dispatcher.refusal(0)!]
   expect(new Set(refusals).size).toBe(3)
   for (const { message } of refusals) expect(message).toBe(failure.message)

@@ -183,7 +183,7 @@ export class Rig {
     this.outbox = new Outbox(this.end, side, { ...plan, fileCall: 'context' })
     this.handle = new PartitionHandle(index)
     // Only these members of the incarnation matter to those who bind.
-    this.handle.incarnation = { isReady: true, window: this.bound } as never
+    this.handle.occupy({ isReady: true, window: this.bound } as never)
   }
 
   /** Takes the next command and starts it; undefined if there is none. Drops revoked ones. */

@@ -7,16 +7,11 @@ import { range } from '../../../support/range.ts'
 
 function rig(count: number, min: number, free = 2 ** 40) {
   const partitions = range(count).map((index) => new PartitionHandle(index))
-  for (const partition of partitions) partition.isDormant = true
+  for (const partition of partitions) partition.vacate('dormant')
   const load = { demand: 0, free }
   const supervisor = {
-    spawn: (partition: PartitionHandle) => {
-      partition.isDormant = false
-    },
-    retire: async (partition: PartitionHandle) => {
-      partition.isDormant = true
-      partition.incarnation = undefined
-    },
+    spawn: (partition: PartitionHandle) => partition.vacate('waiting'),
+    retire: async (partition: PartitionHandle) => partition.vacate('dormant'),
   }
   const plan = { min, idleTimeoutMs: 10 }
   const elastic = new Elastic(
@@ -26,7 +21,7 @@ function rig(count: number, min: number, free = 2 ** 40) {
     { demand: () => load.demand },
     () => load.free,
   )
-  const awake = () => partitions.filter(({ isDormant }) => !isDormant).length
+  const awake = () => partitions.filter(({ state }) => state !== 'dormant').length
   return { elastic, load, awake, partitions }
 }
 
@@ -58,23 +53,24 @@ test('without free memory only the first thread comes', () => {
 
 test('no thread is added while a partition is given up', () => {
   const { elastic, load, awake, partitions } = rig(3, 0)
-  partitions[0]!.failure = new Error('given up') as never
+  partitions[0]!.vacate('failed')
+  const before = awake()
   load.demand = 3
   elastic.grow()
-  expect(awake()).toBe(0)
+  expect(awake()).toBe(before)
 })
 
 test('while a partition is given up no other ends, however idle it is', () => {
   const { elastic, load, awake, partitions } = rig(3, 1)
   load.demand = 2
   elastic.grow()
-  partitions[1]!.incarnation = idleThread() as never
-  partitions[0]!.failure = new Error('given up') as never
+  partitions[1]!.occupy(idleThread() as never)
+  partitions[0]!.vacate('failed')
   load.demand = 0
   elastic.progressed(0)
   elastic.progressed(1_000)
   expect(awake()).toBe(2)
-  partitions[0]!.failure = undefined
+  partitions[0]!.vacate('waiting')
   elastic.progressed(2_000)
   expect(awake()).toBe(1)
 })
@@ -87,7 +83,7 @@ test('a thread that was used since it was last looked at has been idle since the
   const [partition] = partitions
   const thread = idleThread()
   const counts = thread.window.load
-  partition!.incarnation = thread as never
+  partition!.occupy(thread as never)
   for (let now = 0; now < 100; now += 9) {
     elastic.progressed(now)
     // A command is bound, and its result is taken.
@@ -108,7 +104,7 @@ test('a thread does not end for idleness while it loads, or while it is wanted',
   load.demand = 1
   elastic.grow()
   const thread = { ...idleThread(), isLoaded: false }
-  partitions[0]!.incarnation = thread as never
+  partitions[0]!.occupy(thread as never)
   load.demand = 0
   for (const now of [0, 1_000]) elastic.progressed(now)
   expect(awake()).toBe(1)
