@@ -43,6 +43,7 @@ export interface ShownRate {
 /** What a dashboard says of a manager. */
 export interface ManagerNews extends MetricsSnapshot {
   readonly host: { readonly cores: number; readonly loadAverage: number }
+  readonly state: string
   readonly limits: readonly {
     readonly name: string
     readonly maxConcurrency?: number

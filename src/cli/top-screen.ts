@@ -2,7 +2,7 @@
 // Must not: pass on control characters, which come from names and errors of another process.
 
 import { epochMs } from '../base/clock.ts'
-import type { QueueWorker } from '../index.ts'
+import type { Histogram, QueueWorker } from '../index.ts'
 import type {
   DashboardNews,
   ManagerNews,
@@ -63,6 +63,12 @@ const percent = (share: number): string => `${(100 * Math.min(1, share)).toFixed
 
 const cell = (text: string, isBad = false): Cell => ({ text: plain(text), isBad })
 
+/** Nothing was measured, or nothing waits. */
+const NONE = '–'
+
+const quantile = (histogram: Histogram, name: 'p50' | 'p99'): Cell =>
+  cell(histogram.count > 0 ? duration(histogram[name]) : NONE)
+
 /** The screen: what stands now, and below it the events since it was opened, the latest first. */
 export class TopScreen {
   readonly #events: string[] = []
@@ -106,9 +112,14 @@ const bold = (text: string, { isColoured }: Screen): string =>
 const bad = (text: string, { isColoured }: Screen): string =>
   isColoured ? RED + text + RESET : text
 
-function loadOf({ host, deadLetters }: ManagerNews): string[] {
-  const load = `load ${host.loadAverage.toFixed(2)} on ${host.cores} cores`
-  return deadLetters === 0 ? [load] : [load, several(deadLetters, 'dead letter')]
+function loadOf({ host, deadLetters, state, partitions }: ManagerNews): string[] {
+  const dormant = partitions.filter((one) => one.state === 'dormant').length
+  return [
+    ...(state === 'running' ? [] : [`the manager is ${state}`]),
+    `load ${host.loadAverage.toFixed(2)} on ${host.cores} cores`,
+    ...(dormant === 0 ? [] : [`${several(dormant, 'partition')} dormant`]),
+    ...(deadLetters === 0 ? [] : [several(deadLetters, 'dead letter')]),
+  ]
 }
 
 /** Makes columns of rows. */
@@ -133,11 +144,13 @@ function lanesOf({ lanes, limits, spanMs }: ManagerNews): Column[] {
     figure('RUNNING', ({ running }) => cell(count(running))),
     figure('DONE/S', ({ completed }) => cell(count(completed / seconds))),
     figure('FAILED/S', ({ failed }) => cell(count(failed / seconds), failed > 0)),
-    figure('OLDEST', ({ oldestMs }) => cell(duration(oldestMs), oldestMs > OLD_MS)),
-    figure('WAIT P99', ({ wait }) => cell(duration(wait.p99))),
-    figure('RUN P99', ({ run }) => cell(duration(run.p99))),
-    figure('WAIT P50', ({ wait }) => cell(duration(wait.p50))),
-    figure('RUN P50', ({ run }) => cell(duration(run.p50))),
+    figure('OLDEST', ({ oldestMs }) =>
+      cell(oldestMs > 0 ? duration(oldestMs) : NONE, oldestMs > OLD_MS),
+    ),
+    figure('WAIT P99', ({ wait }) => quantile(wait, 'p99')),
+    figure('RUN P99', ({ run }) => quantile(run, 'p99')),
+    figure('WAIT P50', ({ wait }) => quantile(wait, 'p50')),
+    figure('RUN P50', ({ run }) => quantile(run, 'p50')),
     text('LIMITS', ({ name }) => {
       const limit = limits.find((one) => one.name === name)
       return limitText(limit?.maxConcurrency, limit?.rate)
@@ -157,7 +170,8 @@ function limitText(max: number | undefined, rate: ShownRate | undefined): string
   return words.filter(Boolean).join(', ')
 }
 
-function partitionsOf({ partitions, spanMs }: ManagerNews): Column[] {
+function partitionsOf({ partitions: all, spanMs }: ManagerNews): Column[] {
+  const partitions = all.filter(({ state }) => state !== 'dormant')
   const { figure, text } = columnsOf(partitions)
   const fillOf = (one: (typeof partitions)[number]): number =>
     Math.max(one.commandRingFill, one.resultRingFill)

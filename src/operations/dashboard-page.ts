@@ -4,14 +4,14 @@
 
 const STYLE = `
 :root { color-scheme: light dark; --line: light-dark(#d4d7dd, #3a3f47); --soft: light-dark(#f3f4f6, #1f2329);
-  --accent: light-dark(#1858c8, #78a9ff); --bad: light-dark(#b3261e, #ff8a80) }
+  --accent: light-dark(#1858c8, #78a9ff); --bad: light-dark(#b3261e, #ff8a80); --page: light-dark(#fff, #16191d) }
 * { box-sizing: border-box }
-body { margin: 0; font: 14px/1.45 system-ui, sans-serif; background: light-dark(#fff, #16191d); color: light-dark(#1b1f24, #e4e7eb) }
+body { margin: 0; font: 14px/1.45 system-ui, sans-serif; background: var(--page); color: light-dark(#1b1f24, #e4e7eb) }
 header { display: flex; flex-wrap: wrap; gap: .8em; align-items: center; padding: .7em 1em; border-bottom: 1px solid var(--line) }
 h1 { font-size: 1.1em; margin: 0 } h2 { font-size: 1em; margin: 0 0 .5em }
 .badge { padding: .1em .6em; border-radius: 1em; background: var(--accent); color: light-dark(#fff, #10131a) }
 main { display: grid; gap: 1em; padding: 1em; grid-template-columns: 1fr 1fr }
-@media (max-width: 60em) { main { grid-template-columns: 1fr } }
+@media (max-width: 60em) { main { grid-template-columns: 1fr } th:first-child, td:first-child { position: sticky; left: 0; background: var(--page); min-width: 7em; white-space: normal; overflow-wrap: anywhere } }
 section { border: 1px solid var(--line); border-radius: 6px; padding: .8em; overflow-x: auto; min-width: 0 }
 .wide { grid-column: 1 / -1 }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
@@ -23,25 +23,25 @@ button { font: inherit; padding: .15em .7em; border: 1px solid var(--line); bord
 canvas { width: 100%; height: 9em; display: block }
 input { font: inherit; padding: .15em .5em; max-width: 12em }
 #feed { margin: 0; padding: 0; list-style: none; max-height: 16em; overflow-y: auto } #feed li { border-bottom: 1px solid var(--soft); overflow-wrap: anywhere }
-.muted { opacity: .7 } #state[data-live="no"] { color: var(--bad) }`
+#feed:empty::after { content: 'none yet' } .muted, #feed:empty { opacity: .7 } #state[data-live="no"] { color: var(--bad) }`
 
 const BODY = `
 <header><h1>corelane</h1><span id="environment" class="badge" hidden></span><span id="state" role="status" data-live="no">connecting</span>
 <label>Filter lanes <input id="filter" type="search"></label><span id="host" class="muted"></span></header>
 <main>
-<section class="wide" data-of="lanes"><h2 id="h-lanes">Lanes</h2><table aria-labelledby="h-lanes"><thead><tr><th scope="col">Lane</th><th scope="col">Queued</th><th scope="col">Running</th>
+<section class="wide" data-of="lanes" hidden><h2 id="h-lanes">Lanes</h2><table aria-labelledby="h-lanes"><thead><tr><th scope="col">Lane</th><th scope="col">Queued</th><th scope="col">Running</th>
 <th scope="col">Oldest</th><th scope="col">Done /s</th><th scope="col">Failed /s</th><th scope="col">Wait p50</th><th scope="col">Wait p99</th><th scope="col">Run p50</th><th scope="col">Run p99</th>
 <th scope="col">Limits</th><th scope="col">Actions</th></tr></thead><tbody id="lanes"></tbody></table></section>
 <section class="wide" id="waiting" hidden><h2 id="h-groups">Groups that wait longest</h2><table aria-labelledby="h-groups"><thead><tr><th scope="col">Lane</th><th scope="col" class="text">Group</th><th scope="col">Oldest</th><th scope="col">Queued</th><th scope="col">Released</th></tr></thead><tbody id="groups"></tbody></table></section>
-<section data-of="lanes"><h2>Commands per second</h2><canvas id="throughput" role="img" aria-label="Commands per second over the last minutes"></canvas></section>
-<section data-of="lanes"><h2>Wait p99, milliseconds</h2><canvas id="latency" role="img" aria-label="99th percentile of waits over the last minutes"></canvas></section>
-<section class="wide" data-of="lanes"><h2 id="h-partitions">Partitions</h2><table aria-labelledby="h-partitions"><thead><tr><th scope="col">Partition</th><th scope="col">State</th><th scope="col">Busy</th>
+<section data-of="lanes" hidden><h2>Commands per second</h2><canvas id="throughput" role="img" aria-label="Commands per second over the last minutes"></canvas></section>
+<section data-of="lanes" hidden><h2>Wait p99, milliseconds</h2><canvas id="latency" role="img" aria-label="99th percentile of waits over the last minutes"></canvas></section>
+<section class="wide" data-of="lanes" hidden><h2 id="h-partitions">Partitions <span id="dormant" class="muted"></span></h2><table aria-labelledby="h-partitions"><thead><tr><th scope="col">Partition</th><th scope="col">State</th><th scope="col">Busy</th>
 <th scope="col">Bound</th><th scope="col">Restarts</th><th scope="col">Rings</th><th scope="col">Heap MiB</th><th scope="col">Loop delay p99</th><th scope="col" class="text">Runs now</th><th scope="col">Actions</th></tr></thead><tbody id="partitions"></tbody></table></section>
 <section class="wide" id="profile" hidden><h2 id="h-profile">CPU profile</h2><p><a id="profile-file">Save as a file</a> <span id="profile-at" class="muted"></span></p>
 <canvas id="flames" role="img" aria-label="Flame chart of the profile; the table below has its heaviest functions"></canvas>
 <table aria-labelledby="h-profile"><thead><tr><th scope="col" class="text">Function</th><th scope="col" class="text">Where</th><th scope="col">Self</th><th scope="col">Total</th></tr></thead><tbody id="functions"></tbody></table></section>
-<section data-of="lanes"><h2>Events</h2><ul id="feed"></ul></section>
-<section data-of="lanes"><h2 id="h-dead">Dead letters <span id="dead-count"></span></h2><p><button id="redrive-all" hidden>Redrive all</button> <button id="purge-all" hidden>Purge all</button></p>
+<section data-of="lanes" hidden><h2>Events</h2><ul id="feed"></ul></section>
+<section data-of="lanes" hidden><h2 id="h-dead">Dead letters <span id="dead-count"></span></h2><p><button id="redrive-all" hidden>Redrive all</button> <button id="purge-all" hidden>Purge all</button></p>
 <table aria-labelledby="h-dead"><thead><tr><th scope="col">Command</th><th scope="col" class="text">Error</th><th scope="col" class="text">Payload</th><th scope="col">Actions</th></tr></thead><tbody id="dead"></tbody></table></section>
 <section class="wide" data-of="queue" hidden><h2 id="h-queue">Queue <span id="queue-counts" class="muted"></span></h2><p id="queue-error" class="bad" role="status" hidden></p>
 <table aria-labelledby="h-queue"><thead><tr><th scope="col">Lane</th><th scope="col">Waiting</th><th scope="col">Leased</th><th scope="col">Delayed</th><th scope="col">Dead</th><th scope="col">Workers</th>
@@ -57,8 +57,10 @@ const PROGRAM = `
 const at = (id) => document.getElementById(id)
 const token = new URLSearchParams(location.hash.slice(1)).get('token') ?? ''
 const api = (path, method = 'GET') => fetch('/api/' + path, { method, headers: { authorization: 'Bearer ' + token } })
+  .catch(() => Response.json({ error: 'The program does not answer.' }, { status: 503 }))
 const ms = (value) => value < 1 ? (value * 1000).toFixed(0) + ' µs' : value < 1000 ? value.toFixed(1) + ' ms' : value < 120000 ? (value / 1000).toFixed(1) + ' s' : value < 7200000 ? (value / 60000).toFixed(0) + ' min' : (value / 3600000).toFixed(0) + ' h'
 const of = (subject) => '?of=' + encodeURIComponent(subject)
+const quantile = (histogram, name) => histogram.count > 0 ? ms(histogram[name]) : '–'
 const count = (value) => value.toLocaleString('en-US', { maximumFractionDigits: 1 })
 const url = new URL(location.href)
 at('filter').value = url.searchParams.get('lane') ?? ''
@@ -239,12 +241,13 @@ function showProfile({ nodes, samples, timeDeltas }) {
   }
 }
 let isReadOnly = true
+let patience
 function show(news) {
   isReadOnly = news.readOnly
+  patience = Math.min(3 * news.intervalMs + 10000, 2 ** 31 - 1)
   at('environment').hidden = news.environment === undefined
   at('environment').textContent = news.environment ?? ''
   for (const section of document.querySelectorAll('[data-of]')) section.hidden = news[section.dataset.of] === undefined
-  for (const id of ['redrive-all', 'purge-all', 'queue-redrive-all', 'queue-purge-all']) at(id).hidden = isReadOnly
   if (news.lanes) showManager(news)
   if (news.queue) showQueue(news.queue)
 }
@@ -260,9 +263,11 @@ function labelLane({ buttons }, where, isPaused, isLimitable) {
   change.hidden = isReadOnly || !isLimitable
 }
 // A command that is redriven and dies again within an interval leaves the count as it was.
-function showCount(id, value, queue) {
-  const { length } = at(queue ? 'queue-dead' : 'dead').children
+function showCount(of, value, queue) {
+  const id = of + 'dead-count'
+  const { length } = at(of + 'dead').children
   if (String(value) !== at(id).dataset.count || length !== Math.min(value, 100)) letters(queue)
+  for (const all of ['redrive-all', 'purge-all']) at(of + all).hidden = isReadOnly || value === 0
   at(id).dataset.count = value
   at(id).textContent = '(' + count(value) + ')'
 }
@@ -296,10 +301,10 @@ function showQueue(queue) {
     ], [])
   }
   keepOnly(at('queue-workers'), new Set(queue.workers.map((one) => one.workerId)))
-  showCount('queue-dead-count', queue.dead, 'queue/')
+  showCount('queue-', queue.dead, 'queue/')
 }
 function showManager(news) {
-  at('host').textContent = 'load ' + news.host.loadAverage.toFixed(2) + ' on ' + news.host.cores + ' cores'
+  at('host').textContent = (news.state === 'running' ? '' : 'the manager is ' + news.state + ', ') + 'load ' + news.host.loadAverage.toFixed(2) + ' on ' + news.host.cores + ' cores'
   const seconds = Math.max(news.spanMs, 1) / 1000
   const filter = at('filter').value
   const names = new Set()
@@ -315,9 +320,9 @@ function showManager(news) {
     const limits = [limit.maxConcurrency && 'max ' + limit.maxConcurrency, rate].filter(Boolean).join(', ')
     const known = row(at('lanes'), name, [
       [name + (lane.isPaused ? ' (paused)' : '')], [count(lane.queued)], [count(lane.running)],
-      [ms(lane.oldestMs), lane.oldestMs > 10000 ? 'bad' : ''], [count(lane.completed / seconds)],
+      [lane.oldestMs > 0 ? ms(lane.oldestMs) : '–', lane.oldestMs > 10000 ? 'bad' : ''], [count(lane.completed / seconds)],
       [count(lane.failed / seconds), lane.failed > 0 ? 'bad' : ''],
-      [ms(lane.wait.p50)], [ms(lane.wait.p99)], [ms(lane.run.p50)], [ms(lane.run.p99)], [limits],
+      [quantile(lane.wait, 'p50')], [quantile(lane.wait, 'p99')], [quantile(lane.run, 'p50')], [quantile(lane.run, 'p99')], [limits],
     ], laneButtons('lanes', name, 'lane ' + name, changeLimit))
     known.limit = limit
     labelLane(known, 'lane ' + name, lane.isPaused, limits !== '')
@@ -334,14 +339,17 @@ function showManager(news) {
   }
   draw('throughput', done / seconds)
   draw('latency', wait)
+  const dormant = news.partitions.filter(({ state }) => state === 'dormant').length
+  at('dormant').textContent = dormant > 0 ? '(' + dormant + ' more are dormant)' : ''
   for (const one of news.partitions) {
     const runs = one.runs.slice(0, 4).map((run) => run.lane + '/' + run.type + (run.group === undefined ? '' : ' of ' + run.group) + ' ' + ms(run.runningMs)).join(', ')
     const known = row(at('partitions'), one.index, [
       [String(one.index)], [one.state, one.state === 'failed' ? 'bad' : ''],
       [(100 * Math.min(1, one.busyMs / 1000 / seconds)).toFixed(0) + ' %'], [count(one.bound)],
       [count(one.restarts), one.restarts > 0 ? 'bad' : ''],
-      [(100 * Math.max(one.commandRingFill, one.resultRingFill)).toFixed(0) + ' %'], [one.heapMb.toFixed(1)], [ms(one.loopDelay.p99)], [runs, 'text'],
+      [(100 * Math.max(one.commandRingFill, one.resultRingFill)).toFixed(0) + ' %'], [one.heapMb.toFixed(1)], [quantile(one.loopDelay, 'p99')], [runs, 'text'],
     ], [['Profile', (button) => profile(one.index, button)]])
+    known.row.hidden = one.state === 'dormant'
     known.buttons.firstChild.hidden = isReadOnly || one.state !== 'ready'
     known.buttons.firstChild.setAttribute('aria-label', 'Profile partition ' + one.index)
   }
@@ -350,7 +358,7 @@ function showManager(news) {
     at('feed').prepend(node('li', new Date(news.atMs).toLocaleTimeString() + ' ' + [one.event, where, one.type, one.id, one.error].filter((text) => text !== undefined).join(' · ')))
   }
   while (at('feed').children.length > 200) at('feed').lastChild.remove()
-  showCount('dead-count', news.deadLetters, '')
+  showCount('', news.deadLetters, '')
 }
 // Dead letters of the manager, or of the queue.
 async function letters(queue) {
@@ -379,10 +387,14 @@ function tell(text, isLive) {
 async function listen() {
   const response = await api('events')
   if (response.status === 401) throw new Error('The token is missing or wrong: open the address that the program printed.')
+  if (!response.ok) throw new Error((await response.json()).error)
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
   let text = ''
   for (;;) {
+    // A connection that is lost on the way does not say so.
+    const silence = patience && setTimeout(() => reader.cancel(), patience)
     const { value, done } = await reader.read()
+    clearTimeout(silence)
     if (done) return
     const parts = (text + value).split('\\n\\n')
     text = parts.pop()
@@ -394,7 +406,7 @@ async function run() {
   for (;;) {
     try {
       await listen()
-      tell('ended, connecting', false)
+      tell('The connection was lost; connecting again.', false)
     } catch (error) {
       tell(error.message, false)
       if (error.message.startsWith('The token')) return

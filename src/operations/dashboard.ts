@@ -93,6 +93,7 @@ export interface DashboardManager extends Watched {
   }
   lane(name: string): ShownLane
   profilePartition(index: number, options: { readonly durationMs: number }): Promise<string>
+  stats(): ReturnType<Watched['stats']> & { readonly state: string }
   subscribe(filter: EventFilter): AsyncIterableIterator<LaneEvent>
 }
 
@@ -397,9 +398,9 @@ export class Dashboard {
 
   /** Sends every page the news since the last time; one that reads slowly misses some. */
   #tell(): void {
-    const { environment, readOnly } = this.#options
+    const { environment, readOnly, intervalMs } = this.#options
     const queue = this.#queue?.news
-    const news = { environment, readOnly, queue, ...this.#newsOfManager(this.#manager) }
+    const news = { environment, readOnly, intervalMs, queue, ...this.#newsOfManager(this.#manager) }
     const data = `data: ${JSON.stringify(news, withoutBuckets)}\n\n`
     for (const stream of this.#streams) if (!stream.writableNeedDrain) stream.write(data)
   }
@@ -417,7 +418,8 @@ export class Dashboard {
     const limits = manager.lanes.map(({ name, maxConcurrency, rate }) => {
       return { name, maxConcurrency, rate: rate && { limit: rate.limit, windowMs: rate.windowMs } }
     })
-    return { host: manager.stats().host, limits, feed, ...delta }
+    const { host, state } = manager.stats()
+    return { host, state, limits, feed, ...delta }
   }
 }
 

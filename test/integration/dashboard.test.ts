@@ -589,11 +589,4 @@ describeWithBrowser('in a browser', () => {
       'partition-0.cpuprofile,blob:',
     )
   })
-
-  test('a page without the token says so and shows nothing', async () => {
-    const [, dashboard] = await startShared()
-    await browser.open(dashboard.url.replace(/#.*/, ''))
-    await browser.until("document.getElementById('state')?.textContent.startsWith('The token')")
-    expect(await browser.evaluate("document.querySelectorAll('#lanes tr').length")).toBe(0)
-  })
 })

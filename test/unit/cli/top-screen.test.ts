@@ -36,6 +36,7 @@ function newsOf({ lane = 'api', error, failed = 0, oldestMs = 0, runs = 0 }: Giv
     spanMs: 2_000,
     deadLetters: 3,
     host: { cores: 2, loadAverage: 0.5 },
+    state: 'running',
     limits: [{ name: lane, maxConcurrency: 8, rate: { limit: 9, windowMs: 50 } }],
     feed: error === undefined ? [] : [{ event: 'queue.command.timeout', lane, error }],
     lanes: { [lane]: { ...share, ...counts, ...now, deadLettered: 0, groups: [], partitions: [] } },
@@ -95,10 +96,29 @@ test('a wide terminal has everything', () => {
       ',',
     ),
   )
-  expect(words[2]!.slice(0, 6)).toEqual(['api', '1,234', '2', '20', '0', '0µs'])
+  expect(words[2]!.slice(0, 6)).toEqual(['api', '1,234', '2', '20', '0', '–'])
   expect(words[2]!.at(-1)).toBe('max 8, 9 in 50 ms')
   expect(words[5]).toEqual(['0', 'ready', '50%', '3', '0', '50%', '7.3MiB', 'api/t 5.0ms'])
   expect(lines[7]).toMatch(/^[\d:]{8} queue\.command\.timeout api late$/)
+})
+
+test('a manager that has ended, partitions at rest and lanes without a run show as that', () => {
+  const news = newsOf({})
+  const [partition] = news.partitions
+  const resting = [1, 2].map((index) => ({ ...partition!, index, state: 'dormant' as const }))
+  const none = { wait: new Histogram(), run: new Histogram() }
+  const ended = {
+    ...news,
+    state: 'closed',
+    lanes: { api: { ...news.lanes.api!, ...none } },
+    partitions: [partition!, ...resting],
+  }
+  const lines = new TopScreen().render(ended, WIDE)
+  expect(lines[0]).toMatch(
+    /, the manager is closed, load 0\.50 on 2 cores, 2 partitions dormant, 3 dead letters$/,
+  )
+  expect(wordsOf(lines)[2]!.slice(5, 10)).toEqual(['–', '–', '–', '–', '–'])
+  expect(lines.filter((line) => line.includes('dormant'))).toHaveLength(1)
 })
 
 test('a narrow one keeps the name and the figures that matter most', () => {
