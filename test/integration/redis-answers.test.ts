@@ -48,6 +48,43 @@ describeWithRedis('answers of the engine on Redis', () => {
     })
   }
 
+  for (const [what, members] of [
+    ['commands', {}],
+    ['commands of a group', { group: 'b' }],
+  ] as const) {
+    test(`of large ${what} that wait the first are listed, in every lane`, async () => {
+      const { queue, lost } = await start()
+      const all = await fill(queue, members)
+      await queue.release(await take(queue, 2), { reason: 'unstarted' })
+      for (const laneId of ['a', 'z']) await fill(queue, { ...members, laneId })
+      const listed = await queue.commands.peek(undefined, COUNT)
+      const lanes = listed.map(({ envelope }) => envelope!.laneId)
+      expect(new Set(lanes)).toEqual(new Set(['a', 'lane', 'z']))
+      const first = listed.filter(({ envelope }) => envelope!.laneId === 'lane')
+      expect(first.length).toBeGreaterThan(10)
+      expect(first.map(({ commandId }) => commandId)).toEqual(
+        all.slice(0, first.length).map(({ commandId }) => commandId),
+      )
+      expect(lost).toEqual([])
+    })
+  }
+
+  test('of the dead only those are read that are listed', async () => {
+    const { queue } = await start()
+    const all = queues.envelopes(6).map((each, i) => ({ ...each, partitionId: i % 2 }))
+    for (const one of all) {
+      await queue.enqueueMany([one])
+      const [delivery] = await take(queue, 1)
+      const { result } = completion(delivery!, queue)
+      await queue.deadLetter(delivery!, 'failed', { ...result, success: false })
+    }
+    await queues.admin.sendCommand(['CONFIG', 'RESETSTAT'])
+    const listed = await queue.dead.list(3)
+    expect(listed.map(({ envelope }) => envelope.id)).toEqual(all.slice(0, 3).map(({ id }) => id))
+    const stats = String(await queues.admin.sendCommand(['INFO', 'commandstats']))
+    expect(stats).toMatch(/cmdstat_hget:calls=3,/)
+  })
+
   test('large results are looked up, and large dead commands listed', async () => {
     const { queue, lost } = await start()
     const all = await fill(queue, {})

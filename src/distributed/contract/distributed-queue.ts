@@ -400,7 +400,8 @@ export interface QueuedCommands {
    * Lists commands that wait, the next of each lane first. Boosts by age are left aside.
    *
    * @param laneId - Which lane. Default: all of them.
-   * @param max - Most of each lane, 1 to 1,000. Default 10.
+   * @param max - Most of each lane, 1 to 1,000; fewer where they are large: Redis gives 2 MiB of a
+   * lane and partition. Default 10.
    */
   peek(laneId?: string, max?: number): Promise<FoundCommand[]>
   /**

@@ -78,39 +78,46 @@ export class RedisCommands extends RedisPart implements QueuedCommands {
   }
 
   async peek(laneId?: string, max = 10): Promise<FoundCommand[]> {
-    const { keys, caller } = this.engine
-    const listed = new Map<string, { readonly atMs: number; readonly found: FoundCommand }[]>()
     const all = await this.#registry.allLanes()
-    await Promise.all(
-      Array.from(all, async ([partition, names]) => {
-        const lanes = names.filter((name) => laneId === undefined || userLane(name) === laneId)
-        if (lanes.length === 0) return
-        const own = keys.partition(partition)
-        const streams = [...own.streams(lanes), ...own.groups(...lanes)]
-        const reply = await caller.run<Reply[]>(PEEK, streams, [max, lanes.length])
-        // Each stream keeps its order; of two the one goes on whose next command is older.
-        const latestMs = lanes.map(() => 0)
-        for (let at = 0; at < reply.length; at += 4) {
-          const index = (reply[at] as number) - 1
-          const lane = userLane(lanes[index]!)
-          const entry = textOf(reply[at + 1]!)
-          const value = reply[at + 3] as Buffer
-          const counter = reply[at + 2] as number
-          const found = this.#read('waiting', partition, lane, entry, value, counter)
-          // One that waits for the turn of its group has the entry 0-0.
-          const ownMs = Number.parseInt(entry, 10) || (found.acceptedAt ?? 0)
-          const atMs = Math.max(latestMs[index]!, ownMs)
-          latestMs[index] = atMs
-          const some = listed.get(lane) ?? []
-          listed.set(lane, some)
-          some.push({ atMs, found })
-        }
-      }),
-    )
-    return [...listed.keys()].sort().flatMap((lane) => {
-      const oldestFirst = listed.get(lane)!.sort((a, b) => a.atMs - b.atMs)
+    const lists = Array.from(all, ([partition, names]) => {
+      const lanes = names.filter((name) => laneId === undefined || userLane(name) === laneId)
+      return this.#peekAt(partition, lanes, max)
+    })
+    const listed = (await Promise.all(lists)).flat()
+    const byLane = positionsBy(listed, ({ found }) => found.envelope.laneId)
+    return [...byLane.keys()].sort().flatMap((lane) => {
+      const ones = byLane.get(lane)!.map((at) => listed[at]!)
+      const oldestFirst = ones.sort((a, b) => a.atMs - b.atMs)
       return oldestFirst.slice(0, max).map(({ found }) => found)
     })
+  }
+
+  /** Lists what waits in a partition. */
+  async #peekAt(partition: number, lanes: readonly string[], max: number) {
+    const { keys, caller } = this.engine
+    const names = keys.partition(partition)
+    const listed: { readonly atMs: number; readonly found: Place['found'] }[] = []
+    for (let left = lanes; left.length > 0; ) {
+      const streams = [...names.streams(left), ...names.groups(...left)]
+      const reply = await caller.run<Reply[]>(PEEK, streams, [max, left.length])
+      // Each stream keeps its order; of two the one goes on whose next command is older.
+      const latestMs = left.map(() => 0)
+      for (let at = 1; at < reply.length; at += 4) {
+        const index = (reply[at] as number) - 1
+        const lane = userLane(left[index]!)
+        const entry = textOf(reply[at + 1]!)
+        const value = reply[at + 3] as Buffer
+        const counter = reply[at + 2] as number
+        const found = this.#read('waiting', partition, lane, entry, value, counter)
+        // One that waits for the turn of its group has the entry 0-0.
+        const ownMs = Number.parseInt(entry, 10) || (found.acceptedAt ?? 0)
+        const atMs = Math.max(latestMs[index]!, ownMs)
+        latestMs[index] = atMs
+        listed.push({ atMs, found })
+      }
+      left = left.slice(reply[0] as number)
+    }
+    return listed
   }
 
   async cancel(commands: readonly (CommandReference | string)[]): Promise<CancelStatus[]> {

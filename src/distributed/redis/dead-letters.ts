@@ -2,7 +2,14 @@
 
 import type { CommandReference, DeadCommand, DeadCommands } from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
-import { inBatches, type RedisEngine, RedisPart, readAll, referencesTo } from './engine.ts'
+import {
+  inBatches,
+  positionsBy,
+  type RedisEngine,
+  RedisPart,
+  readAll,
+  referencesTo,
+} from './engine.ts'
 import { decodeEnvelope, decodeResult } from './envelope-codec.ts'
 import { laneOf } from './keys.ts'
 import { REDRIVE } from './scripts/redrive.ts'
@@ -11,17 +18,33 @@ import { unreadEnvelope } from './undecodable.ts'
 export class RedisDeadLetters extends RedisPart implements DeadCommands {
   async list(max = 100): Promise<DeadCommand[]> {
     const { keys, caller } = this.engine
-    const lists = await Promise.all(
-      keys.partitions.map(async ({ deadOrder }, partition) => {
-        const ids = (await caller.send(['ZRANGE', deadOrder, '0', String(max - 1)])) as Buffer[]
-        return lettersOf(this.engine, partition, ids)
-      }),
+    const range = ['0', String(max - 1), 'WITHSCORES']
+    const all = keys.partitions.map(async ({ deadOrder }, partition) => {
+      const dead = await caller.send(['ZRANGE', deadOrder, ...range])
+      return (dead as unknown as [id: Buffer, diedAt: number][]).map(([id, diedAt]) => ({
+        partition,
+        id,
+        diedAt,
+      }))
+    })
+    // Only those are read, which may be large.
+    const oldest = (await Promise.all(all))
+      .flat()
+      .sort((a, b) => a.diedAt - b.diedAt)
+      .slice(0, max)
+    const letters = Array.from(
+      positionsBy(oldest, ({ partition }) => partition),
+      ([partition, positions]) =>
+        lettersOf(
+          this.engine,
+          partition,
+          positions.map((at) => oldest[at]!.id),
+        ),
     )
-    return lists
+    return (await Promise.all(letters))
       .flat()
       .filter((letter) => letter !== undefined)
       .sort((a, b) => a.diedAt - b.diedAt)
-      .slice(0, max)
   }
 
   async redrive(commands: readonly (CommandReference | string)[]): Promise<number> {

@@ -26,6 +26,7 @@ import {
   GROUP_INFO,
   NOW,
   PENDING,
+  READ_MAX,
   RETURNED,
   REWRITTEN,
   SCRIPT_MAX,
@@ -33,9 +34,6 @@ import {
   script,
   WAKE,
 } from './script.ts'
-
-/** How many commands are read at a time: only then it is known how large they are. */
-const READ_MAX = 16
 
 export const LEASE: Script = script('lease', {
   isOnce: true,

@@ -35,6 +35,9 @@ export const SCRIPT_MAX = 256
 /** Values of so many bytes are enough for an answer: it must come within `commandTimeoutMs`. */
 export const ANSWER_BYTES: number = 2 ** 22
 
+/** How many commands are read at a time: only then it is known how large they are. */
+export const READ_MAX = 16
+
 /** What one more giving adds to the delivery counter. */
 export const GIVEN_AGAIN = 10_000
 
