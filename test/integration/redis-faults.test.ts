@@ -10,7 +10,7 @@ import { block, failure, refused, until, within } from '../support/deadline.ts'
 import { FlakyProxy } from '../support/flaky-proxy.js'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
 import { uncaughtBy } from '../support/uncaught.ts'
-import { complete, RedisQueues, take, takeAll } from './support/redis-moves.ts'
+import { complete, newClient, RedisQueues, take, takeAll } from './support/redis-moves.ts'
 
 const queues = new RedisQueues()
 
@@ -229,6 +229,35 @@ describeWithRedis('the engine on Redis, in trouble', () => {
       expect(new Set(await complete(worker, given))).toEqual(new Set(['done']))
     }
     await worker.enqueueMany(queues.envelopes(1, { payload }))
+    await small.stop()
+  })
+
+  test('in a full Redis limits are set, and lanes that are empty go', async () => {
+    const small = await startRedis()
+    const incidents: string[] = []
+    const worker = await start({
+      url: small.url,
+      laneTtlMs: 400,
+      onIncident: ({ kind, detail }) => incidents.push(`${kind} ${detail}`),
+    })
+    await worker.enqueueMany(queues.envelopes(1))
+    await complete(worker, await take(worker, 1))
+    const admin = newClient(small.url)
+    await admin.connect()
+    await admin.sendCommand(['CONFIG', 'SET', 'maxmemory', '1mb'])
+    await worker.lanes.setConcurrency('lane', 3)
+    await worker.lanes.setRateLimit('lane', { limit: 1, windowMs: 1000 })
+    expect(await worker.lanes.limits()).toHaveLength(1)
+    const ending = new AbortController()
+    const lanes = [{ laneId: 'lane', max: 1, priority: 5, boost: [] }]
+    const { signal } = ending
+    const waiting = worker.lease({ partitions: [0, 1], lanes, max: 1, waitMs: 60_000, signal })
+    const lanesKey = `corelane:{${queues.queue}:0}:lanes`
+    for (let left = 1; left > 0; left = await admin.exists(lanesKey)) await sleep(20)
+    ending.abort()
+    await waiting
+    expect(incidents).toEqual([])
+    admin.destroy()
     await small.stop()
   })
 

@@ -9,6 +9,7 @@ import { Alarm } from '../../base/alarm.ts'
 import { nowMs } from '../../base/clock.ts'
 import { type RedisEngine, RedisPart } from './engine.ts'
 import type { Registry } from './registry.ts'
+import { ROUND } from './scripts/round.ts'
 import { TIDY } from './scripts/tidy.ts'
 
 /** Rounds in the life of an empty lane. */
@@ -52,9 +53,9 @@ export class Janitor extends RedisPart {
   async #round(): Promise<void> {
     const { caller, keys, plan } = this.engine
     try {
-      const expiry = ['PX', String(Math.ceil(this.#roundMs / 2))]
-      const isMine = await caller.send(['SET', keys.round, plan.workerId, 'NX', ...expiry])
-      for (let p = 0; isMine !== null && p < plan.numPartitions; p++) await this.#tidy(p)
+      const args = [plan.workerId, Math.ceil(this.#roundMs / 2)]
+      const isMine = (await caller.run(ROUND, [keys.round], args)) === 1
+      for (let p = 0; isMine && p < plan.numPartitions; p++) await this.#tidy(p)
     } catch {
       // Another round comes, here or elsewhere.
     }

@@ -17,6 +17,7 @@ import { type RedisEngine, RedisPart } from './engine.ts'
 import { groupedLane, type PartitionKeys, userLane } from './keys.ts'
 import type { Registry } from './registry.ts'
 import { ANNOUNCE_LANES } from './scripts/announce-lanes.ts'
+import { LIMIT } from './scripts/limit.ts'
 import { LIVE } from './scripts/live.ts'
 import { LOOK_LANES } from './scripts/look-lanes.ts'
 import { PAUSE_LANE } from './scripts/pause-lane.ts'
@@ -132,9 +133,8 @@ export class RedisLanes extends RedisNames implements LanesBehind {
 
   async #setLimit(kind: 'c' | 'r', laneId: string, limit: string): Promise<void> {
     const { caller, keys } = this.engine
-    const field = [keys.limits, `${kind} ${laneId}`]
-    await caller.send(limit === '' ? ['HDEL', ...field] : ['HSET', ...field, limit])
-    await caller.send(['PUBLISH', keys.wakes, `l0 ${laneId} 0`])
+    const args = [`${kind} ${laneId}`, limit, keys.wakes, `l0 ${laneId} 0`]
+    await caller.run(LIMIT, [keys.limits], args)
   }
 
   async #setPaused(laneId: string, isPaused: boolean): Promise<void> {
