@@ -160,6 +160,8 @@ type Open = 'url' | 'connection' | 'client' | 'partitions' | 'onIncident'
 export interface RedisQueuePlan extends QueuePartitions, Complete<RedisQueueOptions, Open> {
   /** What the queue must be; members left out are taken as the queue has them. */
   readonly required: Partial<QueuePartitions>
+  /** Whether each partition is a slot of its own: Redis is in Cluster mode. */
+  readonly isCluster: boolean
 }
 
 /**
@@ -203,6 +205,7 @@ export function planRedisQueue(options: RedisQueueOptions | undefined): RedisQue
     workerId: checked.workerId ?? newWorkerId(),
     ...partitions,
     required,
+    isCluster: false,
   })
 }
 

@@ -104,11 +104,15 @@ export class RedisOwnership extends RedisPart implements PartitionOwnership {
   async #own(asked: readonly number[], letterOf: (partition: number) => string): Promise<number[]> {
     if (asked.length === 0) return []
     const { keys, caller, plan } = this.engine
-    const reply = await caller.run<number[]>(
-      OWN,
-      asked.map((partition) => keys.partition(partition).own),
-      [plan.workerId, plan.leaseMs, asked.map(letterOf).join(''), keys.wakes],
-    )
+    const own = (some: readonly number[]) =>
+      caller.run<number[]>(
+        OWN,
+        some.map((partition) => keys.partition(partition).own),
+        [plan.workerId, plan.leaseMs, some.map(letterOf).join(''), keys.wakes],
+      )
+    // In Cluster mode a call may have keys of one slot only.
+    const calls = plan.isCluster ? asked.map((each) => own([each])) : [own(asked)]
+    const reply = (await Promise.all(calls)).flat()
     return asked.filter((partition, i) => {
       const isMine = reply[2 * i] === 1
       if (isMine) this.learned(partition, reply[2 * i + 1]!)

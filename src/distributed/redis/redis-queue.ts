@@ -34,7 +34,7 @@ import {
 } from './options.ts'
 import { RedisOwnership } from './ownership.ts'
 import { Registry } from './registry.ts'
-import { checkServer, factsOf, fixMeta } from './start-check.ts'
+import { checkServer, checkSlots, factsOf, fixMeta } from './start-check.ts'
 import { Subscriptions, Wakes } from './subscriptions.ts'
 
 /**
@@ -95,7 +95,10 @@ export class RedisDistributedQueue extends LeasedEngine implements LeasedQueue {
       const facts = await caller.repeat(() => factsOf(send), { untilMs })
       checkServer(facts, queue, asked.durability, report)
       const found = await caller.repeat(() => fixMeta(send, asked), { untilMs })
-      plan = Object.freeze({ ...asked, ...found, required: found })
+      const { isCluster } = facts
+      const opened = Object.freeze({ ...asked, ...found, required: found, isCluster })
+      if (isCluster) await caller.repeat(() => checkSlots(send, opened), { untilMs })
+      plan = opened
     } catch (error) {
       link.close()
       throw openingError(error, caller, maker)

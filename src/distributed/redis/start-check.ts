@@ -4,7 +4,7 @@
 import { laneError, show } from '../../base/errors.ts'
 import { PARTITION_COUNT_MAX, STRATEGIES, STRATEGY_SYNONYMS } from '../../model/partition-config.ts'
 import type { QueuePartitions } from '../contract/queue-partitions.ts'
-import { FORMAT_VERSION, metaKey } from './keys.ts'
+import { FORMAT_VERSION, metaKey, queueKeys } from './keys.ts'
 import { LinkLost } from './link.ts'
 import type { RedisIncident, RedisQueuePlan } from './options.ts'
 import { META } from './scripts/meta.ts'
@@ -20,6 +20,8 @@ export interface ServerFacts {
   readonly hasMemoryBound: boolean | undefined
   readonly appendOnly: boolean | undefined
   readonly appendSync: string | undefined
+  /** Whether it is in Cluster mode. */
+  readonly isCluster: boolean
 }
 
 function infoOf(text: unknown): Map<string, string> {
@@ -63,6 +65,7 @@ export async function factsOf(send: Send): Promise<ServerFacts> {
     hasMemoryBound: bound === undefined ? undefined : bound !== '0',
     appendOnly: append === undefined ? undefined : append === 'yes' || append === '1',
     appendSync: config?.get('appendfsync'),
+    isCluster: info?.get('cluster_enabled') === '1',
   }
 }
 
@@ -113,6 +116,12 @@ export function checkServer(
     throw laneError('CORELANE_QUEUE_REFUSED', { queue, reason })
   }
   for (const { kind, detail } of findings) report(kind, detail)
+}
+
+/** Asks for every partition: it fails with MOVED where another server of a Cluster has one. */
+export async function checkSlots(send: Send, { queue, numPartitions }: RedisQueuePlan) {
+  const { partitions } = queueKeys(queue, numPartitions)
+  await Promise.all(partitions.map(({ own }) => send(['HGET', own, 'owner'])))
 }
 
 /**
