@@ -157,6 +157,36 @@ test('when one partition is given up the others take over what any of them may r
   expect(ledger.allRuns(300)).toEqual(new Array(300).fill(1))
 })
 
+test('where threads come and go, too, one that is left is replaced after another was given up', async () => {
+  const { ledger, manager } = await openLedger(3, { partitions: PartitionConfig.elastic(2, 2) })
+  const die = (index: number) => failure(manager.run('die', { index, how: 'exit' }), 'a death')
+  ledger.failsToLoad = true
+  await die(0)
+  const states = () => manager.stats().partitions.map(({ state }) => state)
+  await until(() => states().includes('failed'), 'one partition is given up')
+  ledger.failsToLoad = false
+  const death = die(1)
+  expect(await within(manager.run('mark', 2), 'what came behind it')).toBe(2)
+  await death
+})
+
+test('a thread that a reload has given, and that has ended as idle, has no late replacement', async () => {
+  const { ledger, manager } = await openLedger(2, { partitions: PartitionConfig.elastic(0, 1, 0) })
+  const state = () => manager.stats().partitions[0]!.state
+  const before = ledger.loads
+  ledger.failsToLoad = true
+  const queued = manager.run('mark', 1)
+  await until(() => ledger.loads >= before + 3, 'a few failed loads')
+  ledger.failsToLoad = false
+  await within(manager.reload(), 'reload')
+  await within(queued, 'the queued one')
+  await until(() => state() === 'dormant', 'its end')
+  const { loads } = ledger
+  // Longer than the next attempt to load would have waited.
+  await new Promise((resolve) => setTimeout(resolve, 600))
+  expect(ledger.loads).toBe(loads)
+})
+
 test('once a partition is given up no handler waits for a command that it alone could run', async () => {
   const words = new Int32Array(new SharedArrayBuffer(12))
   const handlers = moduleOf(`

@@ -53,6 +53,31 @@ test('a reload reaches the threads that there are and those that come later', as
   expect(threads.size).toBeGreaterThan(0)
 })
 
+test('no thread of the old module comes while a reload loads the new one', async () => {
+  const named = (version: number, load = '') =>
+    moduleOf(`${load}
+      export const stay = (gate) => Atomics.wait(gate, 0, 0, 20_000)
+      export const version = async () => {
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        return ${version}
+      }`)
+  const partitions = { min: 0, max: 2, idleTimeoutMs: 100 }
+  const manager = await open('basic.js', { handlers: named(1), partitions })
+  const gate = new Int32Array(new SharedArrayBuffer(4))
+  // Its thread was idle before: it is looked at again while the module loads.
+  const slowly = 'await new Promise((resolve) => setTimeout(resolve, 500))'
+  const reload = manager.reload(named(2, slowly))
+  const stay = manager.run('stay', gate)
+  const behind = manager.run('version')
+  await until(() => manager.stats().partitions[1]!.incarnations > 0, 'a second thread')
+  expect(await within(behind, 'what waited')).toBe(2)
+  Atomics.store(gate, 0, 1)
+  Atomics.notify(gate, 0)
+  await within(Promise.all([reload, stay]), 'reload')
+  const versions = range(4).map(() => manager.run('version'))
+  expect(await within(Promise.all(versions), 'after it')).toEqual([2, 2, 2, 2])
+})
+
 test('bounds of elastic partitions are checked, and need the strategy balanced', () => {
   const make = (partitions: object) => () =>
     QueueManager.create({ handlers: fixture('basic.js'), partitions })

@@ -13,8 +13,8 @@ import type { Supervisor } from './supervisor.ts'
 /** With less free memory no thread is added to those that there are. */
 const FREE_BYTES_MIN = 2 ** 27
 
-/** So often it is asked whether a thread that has been idle for long is still wanted. */
-const DEMAND_MS = 100
+/** So often it is looked whether memory is free, calls have ended, or a thread is still wanted. */
+const LOOK_MS = 100
 
 /** Free memory of the machine or of the container, in bytes. */
 function freeBytes(): number {
@@ -28,9 +28,11 @@ export class Elastic {
   readonly #partitions: readonly PartitionHandle[]
   readonly #supervisor: Pick<Supervisor, 'spawn' | 'retire'>
   readonly #plan: ElasticPlan
-  readonly #events: Pick<ManagerEvents, 'demand'>
+  readonly #events: Pick<ManagerEvents, 'demand' | 'acted'>
   readonly #freeBytes: () => number
-  readonly #alarm = new Alarm(() => this.progressed(nowMs()))
+  // By way of the manager: it knows when no thread may come or go.
+  readonly #idleness = new Alarm(() => this.#events.acted())
+  readonly #shortage = new Alarm(() => this.#events.acted())
 
   /**
    * @param partitions - The manager's, as many as there may be threads.
@@ -42,7 +44,7 @@ export class Elastic {
     partitions: readonly PartitionHandle[],
     supervisor: Pick<Supervisor, 'spawn' | 'retire'>,
     plan: ElasticPlan,
-    events: Pick<ManagerEvents, 'demand'>,
+    events: Pick<ManagerEvents, 'demand' | 'acted'>,
     free: () => number = freeBytes,
   ) {
     this.#partitions = partitions
@@ -63,7 +65,10 @@ export class Elastic {
       if (count >= wanted) return
       // Until its last thread has ended, the partition is of no use to another.
       if (partition.state !== 'dormant' || partition.retiring.size > 0) continue
-      if (count > 0 && this.#freeBytes() < FREE_BYTES_MIN) return
+      if (count > 0 && this.#freeBytes() < FREE_BYTES_MIN) {
+        this.#shortage.set(nowMs() + LOOK_MS)
+        return
+      }
       this.#supervisor.spawn(partition)
       count++
     }
@@ -80,6 +85,7 @@ export class Elastic {
     for (const partition of this.#partitions) {
       if (!isIdle(partition)) {
         partition.idleSinceMs = undefined
+        if (partition.incarnation?.calls) dueMs = Math.min(dueMs, now + LOOK_MS)
         continue
       }
       partition.idleSinceMs ??= now
@@ -91,19 +97,20 @@ export class Elastic {
       }
       // Something waits that it may run yet, held up by a limit or by a pool.
       if (count <= this.#events.demand()) {
-        dueMs = Math.min(dueMs, now + DEMAND_MS)
+        dueMs = Math.min(dueMs, now + LOOK_MS)
         continue
       }
       partition.idleSinceMs = undefined
       count--
       void this.#supervisor.retire(partition)
     }
-    this.#alarm.set(dueMs)
+    this.#idleness.set(dueMs)
   }
 
-  /** No more threads end for want of work. */
+  /** Nothing is looked at any more. */
   stop(): void {
-    this.#alarm.stop()
+    this.#idleness.stop()
+    this.#shortage.stop()
   }
 
   get #hasFailed(): boolean {

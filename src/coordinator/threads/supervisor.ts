@@ -444,8 +444,9 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
 
   #respawn(partition: PartitionHandle, reason: LaneError): void {
     const { failures } = partition
-    // An elastic one gets another as soon as there is need of it.
-    const isLater = this.#limits.elastic !== undefined && failures === 0
+    // An elastic one gets another as soon as there is need of it; once one was given up none would.
+    const hasFailed = this.#partitions.some(({ state }) => state === 'failed')
+    const isLater = this.#limits.elastic !== undefined && failures === 0 && !hasFailed
     partition.vacate(failures > FAILURES_MAX ? 'failed' : isLater ? 'dormant' : 'waiting')
     partition.setback = reason
     releaseCalls(reason)

@@ -3,6 +3,7 @@
 import { expect, test } from 'vitest'
 import { Elastic } from '../../../../src/coordinator/threads/elastic.ts'
 import { PartitionHandle } from '../../../../src/coordinator/threads/partition-handle.ts'
+import { until } from '../../../support/deadline.ts'
 import { range } from '../../../support/range.ts'
 
 function rig(count: number, min: number, free = 2 ** 40) {
@@ -18,7 +19,7 @@ function rig(count: number, min: number, free = 2 ** 40) {
     partitions,
     supervisor,
     plan,
-    { demand: () => load.demand },
+    { demand: () => load.demand, acted: () => elastic.progressed(performance.now()) },
     () => load.free,
   )
   const awake = () => partitions.filter(({ state }) => state !== 'dormant').length
@@ -49,6 +50,26 @@ test('without free memory only the first thread comes', () => {
   load.free = 2 ** 30
   elastic.grow()
   expect(awake()).toBe(4)
+})
+
+test('threads for which memory was short come once it is free, though nothing else happens', async () => {
+  const { elastic, load, awake } = rig(4, 0, 2 ** 20)
+  load.demand = 4
+  elastic.grow()
+  load.free = 2 ** 30
+  await until(() => awake() === 4, 'the others')
+})
+
+test('a thread that was idle but for a control call ends once that has ended', async () => {
+  const { elastic, load, awake, partitions } = rig(1, 0)
+  load.demand = 1
+  elastic.grow()
+  load.demand = 0
+  const thread = { ...idleThread(), calls: 1 }
+  partitions[0]!.occupy(thread as never)
+  elastic.progressed(performance.now())
+  thread.calls = 0
+  await until(() => awake() === 0, 'its end')
 })
 
 test('no thread is added while a partition is given up', () => {
