@@ -193,7 +193,7 @@ export class DutyCycle implements Admission<WindowEntry> {
     return other === undefined ? run?.id : undefined
   }
 
-  /** Settles once nothing runs; no command runs after it either if the cycle was stopped. */
+  /** Settles once nothing runs and all results are sent; if the cycle was stopped nothing will. */
   async idle(): Promise<void> {
     if (!this.#isIdle) await new Promise<void>((resolve) => this.#idles.push(resolve))
   }
@@ -288,7 +288,7 @@ export class DutyCycle implements Admission<WindowEntry> {
   }
 
   get #isIdle(): boolean {
-    const isUnused = this.#running === 0 && this.#resting === 0
+    const isUnused = this.#running === 0 && this.#resting === 0 && this.#parts.outbox.isClear
     return isUnused && this.#broadcasting === 0 && this.#requests.size === 0
   }
 

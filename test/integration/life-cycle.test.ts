@@ -5,7 +5,7 @@ import { QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, refused, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
-import { create, fixture, lifeOf, open } from '../support/managers.ts'
+import { create, fixture, lifeOf, moduleOf, open } from '../support/managers.ts'
 import { range } from '../support/range.ts'
 
 const one = { partitions: { count: 1 } } as const
@@ -206,6 +206,23 @@ test('close aborts the signals of running handlers, which may still give a resul
   await until(() => isReady, 'it has its signal')
   await within(manager.close(), 'close')
   expect(await within(running, 'the aborted one')).toMatchObject({ code: 'CORELANE_CLOSED' })
+})
+
+test('close takes every result of what runs, though they fill the ring several times', async () => {
+  const begun = new Int32Array(new SharedArrayBuffer(4))
+  const handlers = moduleOf(`
+    export const end = async (begun, { signal }) => {
+      const aborted = new Promise((resolve) => signal.addEventListener('abort', resolve))
+      Atomics.add(begun, 0, 1)
+      await aborted
+      return 'x'.repeat(3_000)
+    }`)
+  const options = { handlers, ringBytes: 16_384, concurrencyPerPartition: 40 }
+  const manager = await open('values.js', { ...one, ...options })
+  const results = Promise.all(range(40).map(() => manager.run<string>('end', begun)))
+  await until(() => begun[0] === 40, 'all run')
+  await within(Promise.all([manager.close(), results]), 'close')
+  expect((await results).map(({ length }) => length)).toEqual(range(40).map(() => 3_000))
 })
 
 test('close waits for running asynchronous handlers and then tears down', async () => {
