@@ -50,7 +50,7 @@ export interface PartitionStats {
   readonly index: number
   /**
    * `failed`: given up after its threads died again and again. `draining`: its thread finishes what
-   * it runs, then the next takes over. `dormant`: it gets a thread when there is work for it.
+   * it runs and ends; unless the manager ends too, the next takes over. `dormant`: it gets a thread when there is work for it.
    */
   readonly state: 'starting' | 'ready' | 'draining' | 'dormant' | 'failed' | 'ended'
   /** `threadId` of its present thread; undefined while it has none. */
@@ -176,14 +176,14 @@ export function takeStats(
 
 /** Where a partition is in its life. */
 export function partitionState(
-  { state, incarnation, successor }: PartitionHandle,
+  { state, incarnation }: PartitionHandle,
   managerState: ManagerState,
 ): PartitionStats['state'] {
   if (state === 'failed') return state
   if (managerState === 'closed') return 'ended'
   if (state === 'dormant') return state
   if (incarnation?.isReady) return 'ready'
-  return successor === undefined || incarnation === undefined ? 'starting' : 'draining'
+  return incarnation?.isUp ? 'draining' : 'starting'
 }
 
 function partitionStats(partition: PartitionHandle, state: ManagerState): PartitionStats {

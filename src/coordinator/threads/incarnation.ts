@@ -340,6 +340,11 @@ export class Incarnation {
     return new Promise<void>((resolve) => this.#quiet.push(resolve))
   }
 
+  /** Whether it has loaded its handlers, and has not exited. */
+  get isUp(): boolean {
+    return this.isLoaded && this.#exit === undefined
+  }
+
   /** Itself until its thread has exited. */
   get living(): Incarnation | undefined {
     return this.#exit === undefined ? this : undefined
