@@ -50,7 +50,8 @@ export interface PartitionStats {
   readonly index: number
   /**
    * `failed`: given up after its threads died again and again. `draining`: its thread finishes what
-   * it runs and ends; unless the manager ends too, the next takes over. `dormant`: it gets a thread when there is work for it.
+   * it runs and ends; another takes over, unless the manager ends. `dormant`: it gets a thread when
+   * there is work for it.
    */
   readonly state: 'starting' | 'ready' | 'draining' | 'dormant' | 'failed' | 'ended'
   /** `threadId` of its present thread; undefined while it has none. */

@@ -1,6 +1,22 @@
 // Incarnation: one thread of a partition, from its start to its exit.
 // Owns: the worker, its control port and its region.
 // A partition that loses its thread gets a new incarnation with memory of its own.
+//
+// ```
+//            open              endSoon               giveUp
+//  shut ◄──────────► open ────────────────► ending ──────────► terminating
+//            shut
+// ```
+//
+// | state | commands | the thread |
+// |---|---|---|
+// | shut | none are bound to it | loads, waits to take over, hands over, tears down or has exited |
+// | open | may be bound to it | runs them |
+// | ending | none are bound any more | finishes what it runs, in a second at most |
+// | terminating | are lost, or run elsewhere | was given up: nothing it does counts any more |
+//
+// It may be given up, and may exit, in each state. A thread that has loaded and set up its module
+// stays so: `isLoaded` and `isSetUp` are facts, not states.
 
 import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads'
 import type { Remote } from 'comlink'
@@ -48,6 +64,9 @@ async function startProfile(start: NonNullable<ProfiledWorker['startCpuProfile']
     return start(`corelane ${++profileCount}`)
   }
 }
+
+/** Whether a thread takes commands; the picture is at the top of this file. */
+type ThreadState = 'shut' | 'open' | 'ending' | 'terminating'
 
 /** Watches threads come and go. */
 export interface ThreadObserver {
@@ -196,18 +215,13 @@ export class Incarnation {
   readonly loaded: Promise<LoadReport>
   /** Settles when the thread has exited. */
   readonly exited: Promise<ExitReport>
-  /** Whether commands may be bound to it. */
-  isReady = false
+  #state: ThreadState = 'shut'
   /** Whether it has loaded its handlers. */
   isLoaded = false
   /** Whether `setup` of its module has ended well, so that `teardown` is due. */
   isSetUp = false
   /** Id of the last broadcast that it has begun. */
   begunBroadcast: string | undefined
-  /** Whether it ends once what it runs has ended: nothing more is bound to it. */
-  isEnding = false
-  /** Whether it was given up: nothing it does counts any more. */
-  isTerminating = false
   #stopping: Promise<CallReport> | undefined
   /** Version of the program that it runs; undefined until that runs. */
   version: string | undefined
@@ -296,7 +310,7 @@ export class Incarnation {
         plan.commons.closeBell(bell)
         closeAwakeWord(awakeWord)
         if (tallies !== undefined) plan.tallies!.close(partition, tallies)
-        this.isReady = false
+        this.shut()
         current.conversation = undefined
         this.#exit = { code, cause: this.#cause }
         for (const fail of this.#waiting) fail(this.lostError('in a control call', true))
@@ -320,6 +334,36 @@ export class Incarnation {
     this.worker.postMessage(boot, [side.port2, control.port2, printed.port2])
     // The process lives as long as commands are in flight, not as long as threads are there.
     this.worker.unref()
+  }
+
+  /** Whether commands may be bound to it. */
+  get isReady(): boolean {
+    return this.#state === 'open'
+  }
+
+  /** Whether it was given up: nothing it does counts any more. */
+  get isTerminating(): boolean {
+    return this.#state === 'terminating'
+  }
+
+  /** Shut to open, unless its thread has exited. */
+  open(): void {
+    if (this.#state === 'shut' && this.#exit === undefined) this.#state = 'open'
+  }
+
+  /** Open to shut. */
+  shut(): void {
+    if (this.#state === 'open') this.#state = 'shut'
+  }
+
+  /** To ending, unless it was given up. */
+  endSoon(): void {
+    if (this.#state !== 'terminating') this.#state = 'ending'
+  }
+
+  /** To terminating, from any state. */
+  giveUp(): void {
+    this.#state = 'terminating'
   }
 
   /** Lets the proxy of a thread that has exited go, or its region would stay for ever. */

@@ -129,7 +129,7 @@ export class Interruptions {
     if (window.watch.isDetached(slot)) {
       const others = [...window.snapshot()].some(({ started }) => started)
       if (others && incarnation.living) {
-        incarnation.isEnding = true
+        incarnation.endSoon()
         this.#ending.set(incarnation, { atMs: nowMs() + LAST_MS, reason })
         this.#events.requeue(window.recall())
       } else this.#terminator.giveUpThread(incarnation, reason)

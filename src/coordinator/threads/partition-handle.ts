@@ -104,8 +104,7 @@ export class PartitionHandle {
 
   /** Where commands can be bound; undefined while it has no thread that is ready. */
   get window(): InFlightWindow | undefined {
-    const incarnation = this.#incarnation
-    return incarnation?.isReady && !incarnation.isEnding ? incarnation.window : undefined
+    return this.#incarnation?.isReady ? this.#incarnation.window : undefined
   }
 
   /** Where its results come in; undefined until its thread has told what it has loaded. */

@@ -212,7 +212,7 @@ export class Renewal {
     try {
       // Commands that the present one gave back now would wait for ever.
       this.#refuseIfClosing()
-      if (incarnation?.isReady) await this.#handOver(partition, incarnation, next, isLost)
+      if (incarnation?.isUp) await this.#handOver(partition, incarnation, next, isLost)
       else if (!isLost()) await this.#moveIn(partition, next)
     } finally {
       // It has not taken over: it died, or the present one did and was replaced meanwhile.
@@ -297,7 +297,8 @@ export class Renewal {
   #setReady(partition: PartitionHandle, present: Incarnation, isReady: boolean): void {
     const isUseful = partition.incarnation === present && !this.#supervisor.isClosing
     if (present.isReady === isReady || !isUseful) return
-    present.isReady = isReady
+    if (isReady) present.open()
+    else present.shut()
     this.#events.requeue(isReady ? [] : present.window.recall())
   }
 

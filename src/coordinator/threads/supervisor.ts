@@ -234,7 +234,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
    * @throws PartitionLostError if the thread exits; LaneError `CORELANE_CONTROL_TIMEOUT`.
    */
   async tearDown(incarnation: Incarnation): Promise<unknown> {
-    incarnation.isReady = false
+    incarnation.shut()
     incarnation.window.abortAll()
     const report = await incarnation.stop(this.#limits.closeTimeoutMs)
     return report.ok ? undefined : fromSideValue(report.side)
@@ -260,10 +260,8 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
    */
   giveUpThread(incarnation: Incarnation, reason: Error): void {
     const partition = this.#partitions[incarnation.partition]!
-    if (this.#isClosing || incarnation.isTerminating || partition.incarnation !== incarnation)
-      return
-    incarnation.isTerminating = true
-    incarnation.isReady = false
+    if (this.#isClosing || partition.incarnation !== incarnation) return
+    incarnation.giveUp()
     partition.vacate('waiting')
     partition.terminating.add(incarnation)
     partition.failures = 0
@@ -359,7 +357,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
    */
   adopt(partition: PartitionHandle, incarnation: Incarnation, isAnother = true): void {
     partition.occupy(incarnation)
-    if (incarnation.living) incarnation.isReady = true
+    incarnation.open()
     this.#watch(incarnation)
     if (isAnother) {
       this.#hub.partition('queue.partition.replaced', partition.index)
@@ -470,7 +468,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
       if (this.#plan.handlers === undefined && !this.#living.some(({ isLoaded }) => isLoaded)) {
         // Commands start nowhere sooner, and it needs nothing more of the main thread.
         this.#watch(incarnation)
-        incarnation.isReady = true
+        incarnation.open()
       }
       await this.loader.load(incarnation)
     } catch (error) {

@@ -53,7 +53,7 @@ export class ThreadLoader {
     const report = await this.#loaded(incarnation)
     this.#own ??= report.own
     this.#accept(incarnation, report, this.#own)
-    incarnation.isReady = true
+    incarnation.open()
   }
 
   /**
