@@ -1,5 +1,6 @@
 // Commons: the memory that all threads of a manager share, and the coordinator's steps on it.
-// Thread: main creates it; partitions attach.   Owns: the coordinator's view on bells and lanes.
+// Thread: main creates it; partitions attach.
+// Owns: the coordinator's view on bells and lanes.
 
 import { invariant, laneError } from '../base/errors.ts'
 import { Bell, BellRinger, BellSleeper } from './doorbell.ts'
@@ -8,7 +9,6 @@ import {
   bellWord,
   type CommonsLayout,
   CommonsWord,
-  CURSOR_WORDS,
   LAYOUT_VERSION,
   type LaneCells,
   layOutCommons,
@@ -183,7 +183,7 @@ export class CoordinatorCommons {
 
   #cellsOf(laneIndex: number, scope: number): RateCells {
     const { rate } = this.#lanes[laneIndex]!
-    return rateCells(this.#views, this.#layout.lanes[laneIndex]!, rate!, scope, CURSOR_WORDS)
+    return rateCells(this.#views, this.#layout.lanes[laneIndex]!, rate!, scope)
   }
 
   #rateOf(laneIndex: number): RateCells | undefined {

@@ -1,5 +1,6 @@
 // Counters: counts of a partition that the coordinator reads, without a message.
-// Thread: the partition adds, the coordinator reads.   Owns: the counter words of a region.
+// Thread: the partition adds, the coordinator reads.
+// Owns: the counter words of a region.
 
 import { type CounterIndex, Word } from './layout.ts'
 import type { Views } from './views.ts'

@@ -1,5 +1,6 @@
 // Doorbell: how a thread sleeps until another has something for it.
-// Thread: one thread parks, any thread rings.   Owns: the bell's word and the one wait on it.
+// Thread: one thread parks, any thread rings.
+// Owns: the bell's word and the one wait on it.
 // The protocol, the lost wake-up it prevents and why it is right are in README.md beside this file.
 
 import { outside } from '../base/async-context.ts'

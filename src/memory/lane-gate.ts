@@ -1,10 +1,11 @@
 // Lane gate: takes a lane's slot and token for a command that is about to start.
-// Thread: partition.   Owns: what this thread holds and waits for in the commons.
+// Thread: partition.
+// Owns: what this thread holds and waits for in the commons.
 // Exact over all partitions: a slot is a word with one owner, a token one compare-and-swap.
 
 import { nowMs } from '../base/clock.ts'
 import type { AttachedCommons } from './commons.ts'
-import { bellNumber, CommonsWord, CURSOR_WORDS, type LaneCells, type LanePlace } from './layout.ts'
+import { bellNumber, CommonsWord, type LaneCells, type LanePlace } from './layout.ts'
 import { type RateCells, type RateTerms, rateCells, readTerms } from './rate-cells.ts'
 import type { CommonsViews } from './views.ts'
 import { handOn, hasWaiters, isWaiting, joinWaiters, leaveWaiters, ownerOf } from './waiters.ts'
@@ -102,7 +103,7 @@ export class LaneGate {
         limit: owners,
         isSettled: true,
         terms: rate,
-        rate: rate && rateCells(commons.views, place, rate, partition, CURSOR_WORDS),
+        rate: rate && rateCells(commons.views, place, rate, partition),
         isOwnRate: rate?.isPerPartition === true,
         dueMs: 0,
         hint: 0,
@@ -319,7 +320,7 @@ export class LaneGate {
       lane.limit = slots
       if (terms !== undefined && this.#isCurrent(lane)) {
         const changed = { ...terms, limit, windowMs }
-        lane.rate = rateCells(this.#views, place, changed, this.#partition, CURSOR_WORDS)
+        lane.rate = rateCells(this.#views, place, changed, this.#partition)
       }
     } while (!this.#isCurrent(lane))
     lane.isSettled = false

@@ -1,10 +1,11 @@
 // Rate cells: how many commands of a lane may start, counted exactly across threads.
-// Thread: any number of partitions.   Owns: the stamps of one limit.
+// Thread: any number of partitions.
+// Owns: the stamps of one limit.
 // Time is a parameter. A start is one compare-and-swap, and nothing needs repair when a thread
 // dies.
 
 import { invariant } from '../base/errors.ts'
-import { type LanePlace, TERM_CELLS } from './layout.ts'
+import { CURSOR_WORDS, type LanePlace, TERM_CELLS } from './layout.ts'
 import type { CommonsViews } from './views.ts'
 
 /** A rate limit in shared memory. */
@@ -236,21 +237,19 @@ export interface RateTerms {
  * @param place - Where the lane's cells are.
  * @param terms - What the limit allows.
  * @param partition - Index of the partition; it matters if each has a limit of its own.
- * @param cursorWords - Int32 words from one cursor to the next.
  */
 export function rateCells(
   views: CommonsViews,
   place: LanePlace,
   terms: RateTerms,
   partition: number,
-  cursorWords: number,
 ): RateCells {
   const scope = terms.isPerPartition ? partition : 0
   const first = place.stamps + scope * place.stampCount
   const { limit, windowMs } = terms
   invariant(first + place.stampCount <= views.stamps.length, 'the stamps lie in the commons')
   if (!terms.isSliding) return new TokenBucket(views.stamps, first, limit, windowMs)
-  const cursor = place.cursor + scope * cursorWords
+  const cursor = place.cursor + scope * CURSOR_WORDS
   return new SlidingWindow(views, cursor, first, limit, windowMs, place.stampCount)
 }
 

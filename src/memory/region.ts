@@ -1,5 +1,6 @@
 // Region: the shared memory of one partition incarnation, and the two ends made from it.
-// Thread: the coordinator creates it, the partition attaches.   Owns: nothing after construction.
+// Thread: the coordinator creates it, the partition attaches.
+// Owns: nothing after construction.
 // A replacement thread gets a new region, so nothing a dying thread writes can reach its successor.
 
 import { laneError } from '../base/errors.ts'

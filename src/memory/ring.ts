@@ -1,5 +1,6 @@
 // Ring: single-writer single-reader records of any length in shared memory.
-// Thread: each end belongs to one thread.   Owns: the writer its tail, the reader its head.
+// Thread: each end belongs to one thread.
+// Owns: the writer its tail, the reader its head.
 // Must not: know what is in a record.
 //
 // After Agrona's one-to-one ring buffer: a writer claims, fills and commits a record; the reader

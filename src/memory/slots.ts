@@ -1,6 +1,6 @@
 // Slots: one word per bound command that alone decides who owns it.
-// Thread: the coordinator holds one end, the partition the other.   Owns: the slot words of a
-// region.
+// Thread: the coordinator holds one end, the partition the other.
+// Owns: the slot words of a region.
 //
 // ```
 //  QUEUED ──partition, just before the handler──► RUNNING

@@ -3,7 +3,7 @@
 
 import { expect, test } from 'vitest'
 import { attachCommons, CoordinatorCommons } from '../../../src/memory/commons.ts'
-import { CURSOR_WORDS, type LaneCells } from '../../../src/memory/layout.ts'
+import type { LaneCells } from '../../../src/memory/layout.ts'
 import { rateCells, SlidingWindow, TokenBucket } from '../../../src/memory/rate-cells.ts'
 
 const MS = 1_000_000n
@@ -13,9 +13,7 @@ function cellsOf(isSliding: boolean, isPerPartition: boolean) {
   const lanes: LaneCells[] = [{ owners: 0, minConcurrency: 0, rate }]
   const commons = new CoordinatorCommons(4, lanes)
   const { views, layout } = attachCommons(commons.memory, 4, lanes)
-  return [0, 1, 2, 3].map((partition) =>
-    rateCells(views, layout.lanes[0]!, rate, partition, CURSOR_WORDS),
-  )
+  return [0, 1, 2, 3].map((partition) => rateCells(views, layout.lanes[0]!, rate, partition))
 }
 
 test.each([
