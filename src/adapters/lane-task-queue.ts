@@ -9,7 +9,7 @@ import { COMMAND_RULES } from '../model/command.ts'
 import { type LaneOptions, type LanePlan, rankOf } from '../model/lane.ts'
 import { GroupQueue } from '../schedule/group-queue.ts'
 import { type GroupItem, GroupSeat } from '../schedule/group-ring.ts'
-import { type Schedulable, Scheduler } from '../schedule/scheduler.ts'
+import { ADMIT_ALL, type Schedulable, Scheduler } from '../schedule/scheduler.ts'
 import { queueOptionsSymbol, type Task, type TaskQueue } from './task-queues.ts'
 
 /** Options of a {@link LaneTaskQueue}. */
@@ -62,7 +62,6 @@ export class LaneTaskQueue implements TaskQueue {
   readonly #turns = new Map<number, LaneTurns>()
   /** All that were not removed. */
   readonly #waiting = new Map<Task, LaneTask>()
-  readonly #all = { isUnderMin: () => false, admits: () => true }
   /** What was taken last: Piscina gives it back at once if no thread has room for it. */
   #taken: LaneTask | undefined
   #sequence = 0
@@ -91,7 +90,7 @@ export class LaneTaskQueue implements TaskQueue {
         turns.next = turns.queue.next(0, now)
         if (turns.next !== undefined) this.#scheduler.offer(turns.next, now)
       }
-      const next = this.#scheduler.next(this.#all, now)
+      const next = this.#scheduler.next(ADMIT_ALL, now)
       if (next === undefined) return null
       if (!this.#isWaiting(next)) continue
       this.#waiting.delete(next.task)

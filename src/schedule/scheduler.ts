@@ -1,5 +1,6 @@
 // Scheduler: holds waiting commands, a queue per lane, and picks the next one across lanes.
-// Thread: any: the coordinator's backlog and a partition's window are both one.   Owns: its queues.
+// The coordinator's backlog and a partition's window are both one.
+// Owns: its queues.
 // Must not: read a clock, count slots or tokens, know threads: it asks an admission.
 
 import type { SharedLanePlan } from '../model/lane.ts'
@@ -29,6 +30,9 @@ export interface Admission<T> {
    */
   admits(item: T, rank: number): boolean
 }
+
+/** Lets everything go, in order. */
+export const ADMIT_ALL: Admission<unknown> = { isUnderMin: () => false, admits: () => true }
 
 /**
  * Orders items by rank, then sequence, over all lanes. Choosing looks at lanes that hold something.
@@ -133,8 +137,7 @@ export class Scheduler<T extends Schedulable> {
    */
   takeAll(nowMs: number): T[] {
     const taken: T[] = []
-    const all: Admission<T> = { isUnderMin: () => false, admits: () => true }
-    while (this.#size > 0) taken.push(this.next(all, nowMs)!)
+    while (this.#size > 0) taken.push(this.next(ADMIT_ALL, nowMs)!)
     return taken
   }
 

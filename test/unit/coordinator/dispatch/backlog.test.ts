@@ -1,11 +1,9 @@
 import { expect, test } from 'vitest'
 import type { Command } from '../../../../src/coordinator/command.ts'
 import { Backlog } from '../../../../src/coordinator/dispatch/backlog.ts'
-import type { Admission } from '../../../../src/schedule/scheduler.ts'
+import { ADMIT_ALL } from '../../../../src/schedule/scheduler.ts'
 import { range } from '../../../support/range.ts'
 import { command, LANES, lane } from '../support/rig.ts'
-
-const ALL: Admission<Command> = { isUnderMin: () => false, admits: () => true }
 
 function sequences(commands: readonly Command[]): number[] {
   return commands.map(({ sequence }) => sequence)
@@ -19,10 +17,10 @@ test('commands for any partition wait in one place, most urgent first, then olde
   backlog.offer(command({ sequence: 3, rank: 5, lane: lane(1) }), 0)
   expect(backlog.size).toBe(3)
   expect(backlog.frontRank(0, 0)).toBe(1)
-  expect([1, 2, 3].map(() => backlog.next(0, ALL, 0)!.sequence)).toEqual([2, 1, 3])
+  expect([1, 2, 3].map(() => backlog.next(0, ADMIT_ALL, 0)!.sequence)).toEqual([2, 1, 3])
   expect(backlog.size).toBe(0)
   expect(backlog.frontRank(0, 0)).toBeUndefined()
-  expect(backlog.next(0, ALL, 0)).toBeUndefined()
+  expect(backlog.next(0, ADMIT_ALL, 0)).toBeUndefined()
 })
 
 test('commands with a home wait at its place and nowhere else', () => {
@@ -31,7 +29,7 @@ test('commands with a home wait at its place and nowhere else', () => {
   backlog.offer(command({ sequence: 2, home: 0 }), 0)
   expect([0, 1, 2].map((home) => backlog.isEmptyAt(home))).toEqual([false, true, false])
   expect(backlog.frontRank(1, 0)).toBeUndefined()
-  expect(backlog.next(2, ALL, 0)!.sequence).toBe(1)
+  expect(backlog.next(2, ADMIT_ALL, 0)!.sequence).toBe(1)
   expect(backlog.isEmptyAt(2)).toBe(true)
   expect(backlog.size).toBe(1)
 })

@@ -28,7 +28,7 @@ import { type LaneOptions, type LanePlan, laneNeeds, planLane } from '../../../.
 import { Outbox } from '../../../../src/partition/outbox.ts'
 import { Window, type WindowEntry } from '../../../../src/partition/window.ts'
 import { GroupSeat } from '../../../../src/schedule/group-ring.ts'
-import type { Admission } from '../../../../src/schedule/scheduler.ts'
+import { ADMIT_ALL } from '../../../../src/schedule/scheduler.ts'
 import { ResultStatus } from '../../../../src/wire/record-kind.ts'
 import { SidePort } from '../../../../src/wire/side-payload.ts'
 
@@ -152,8 +152,6 @@ export function newCommand(
   return made
 }
 
-const ALL: Admission<WindowEntry> = { isUnderMin: () => false, admits: () => true }
-
 /** Both sides of one partition. */
 export class Rig {
   readonly bound: InFlightWindow
@@ -190,7 +188,7 @@ export class Rig {
   start(nowMs = 0): WindowEntry | undefined {
     this.end.commands.read(this.#window, SLOT_COUNT)
     for (;;) {
-      const entry = this.#window.next(ALL, nowMs)
+      const entry = this.#window.next(ADMIT_ALL, nowMs)
       if (entry === undefined) return undefined
       if (this.end.slots.start(entry.id, 5)) {
         count(this.end.views, Counter.STARTED)
@@ -212,7 +210,7 @@ export class Rig {
   /** Finds the next command too late to be started. */
   findLate(): WindowEntry {
     this.end.commands.read(this.#window, SLOT_COUNT)
-    const entry = this.#window.next(ALL, nowMs())!
+    const entry = this.#window.next(ADMIT_ALL, nowMs())!
     this.outbox.send(entry.id, ResultStatus.LATE, undefined, 0, 0)
     return entry
   }
