@@ -99,15 +99,16 @@ export function inlineManager<M extends object, L extends string = DefaultLaneNa
 
 type Run = (payload: unknown, context: CommandContext) => unknown
 
-interface Appointment {
+/** A timer of the virtual clock. */
+interface VirtualTimer {
   readonly atMs: number
-  readonly keep: () => void
+  readonly onDue: () => void
 }
 
 class Inline {
   readonly #handlers = new Map<string, Run>()
   readonly #plan: ManagerPlan
-  readonly #appointments = new Set<Appointment>()
+  readonly #timers = new Set<VirtualTimer>()
   readonly #open = new Set<Promise<unknown>>()
   /** Ends those of them that wait for something, because the manager was closed. */
   readonly #drops = new Set<() => void>()
@@ -226,11 +227,11 @@ class Inline {
     const untilMs = this.#nowMs + ms
     await turn()
     for (;;) {
-      const [next] = [...this.#appointments].sort((a, b) => a.atMs - b.atMs)
+      const [next] = [...this.#timers].sort((a, b) => a.atMs - b.atMs)
       if (next === undefined || next.atMs > untilMs) break
-      this.#appointments.delete(next)
+      this.#timers.delete(next)
       this.#nowMs = next.atMs
-      next.keep()
+      next.onDue()
       await turn()
     }
     this.#nowMs = untilMs
@@ -376,7 +377,7 @@ class Inline {
     const stage = ms !== undefined && late === undefined ? 'waiting' : 'running'
     return new Promise((resolve, reject) => {
       const end = (settle: () => void) => {
-        this.#appointments.delete(appointment)
+        this.#timers.delete(timer)
         this.#drops.delete(drop)
         if (signal !== undefined) this.#signals.remove(signal, aborted)
         settle()
@@ -389,10 +390,10 @@ class Inline {
         const reason = 'close() was called'
         end(() => reject(laneError('CORELANE_COMMAND_DROPPED', { stage, reason })))
       }
-      const keep = () => end(() => (late === undefined ? resolve(undefined) : reject(late)))
+      const onDue = () => end(() => (late === undefined ? resolve(undefined) : reject(late)))
       const aborted = { isBound: true, abort }
-      const appointment = { atMs: this.#nowMs + (ms ?? 0), keep }
-      if (ms !== undefined) this.#appointments.add(appointment)
+      const timer = { atMs: this.#nowMs + (ms ?? 0), onDue }
+      if (ms !== undefined) this.#timers.add(timer)
       this.#drops.add(drop)
       if (signal?.aborted) return abort()
       if (signal !== undefined) this.#signals.add(signal, aborted)

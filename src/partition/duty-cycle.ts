@@ -322,12 +322,15 @@ export class DutyCycle implements Admission<WindowEntry> {
     this.#queueTurn()
   }
 
-  /** Whether another command may start now; if not, something that is under way goes on later. */
+  /**
+   * Whether another command may start now. If not, something that is under way goes on later, or
+   * the bell rings once the result ring has room.
+   */
   #mayStart(): boolean {
     const { outbox, concurrency } = this.#parts
     if (this.#isStopped || this.#reservedFor !== undefined || this.#requests.size > 0) return false
     if (this.#running >= concurrency) return false
-    return outbox.flush() || this.#hasRoomNow()
+    return outbox.flush() || this.#sleepUnlessRoom()
   }
 
   /** Takes the command that runs next, if there is one. */
@@ -508,8 +511,8 @@ export class DutyCycle implements Admission<WindowEntry> {
     return true
   }
 
-  /** Sleeps until the result ring has room, unless it has some by now. */
-  #hasRoomNow(): boolean {
+  /** True if the result ring has room by now; if not, sleeps until it has. */
+  #sleepUnlessRoom(): boolean {
     const { end, outbox } = this.#parts
     end.bell.announce(Bell.ASLEEP)
     end.wantSpace()

@@ -37,7 +37,7 @@ interface Waiting {
 }
 
 /** The submits of one lane that wait, and some that left. */
-interface LaneQueue {
+interface SubmitQueue {
   readonly entries: Deque<Waiting>
   /** Those that wait. */
   count: number
@@ -55,7 +55,7 @@ function dropLeft(entries: Deque<Waiting>): void {
 export class Backpressure {
   readonly #lanes: LaneTable
   readonly #bounds: PendingBounds
-  readonly #queues: LaneQueue[]
+  readonly #queues: SubmitQueue[]
   /** Whether any bound counts bytes. */
   readonly countsBytes: boolean
   #waitingCount = 0
@@ -147,8 +147,8 @@ export class Backpressure {
   }
 
   /** Of the lanes whose first submit fits now, the one whose has waited longest. */
-  #longestWaiting(): LaneQueue | undefined {
-    let longest: LaneQueue | undefined
+  #longestWaiting(): SubmitQueue | undefined {
+    let longest: SubmitQueue | undefined
     let ticket = Number.POSITIVE_INFINITY
     for (const lane of this.#lanes.all) {
       const queue = this.#queues[lane.index]!
@@ -162,7 +162,7 @@ export class Backpressure {
   }
 
   /** Takes the first of a queue, which waits, and those behind it that left. */
-  #take(queue: LaneQueue): WaitingSubmit {
+  #take(queue: SubmitQueue): WaitingSubmit {
     const { entries } = queue
     const entry = entries.shift()!
     const submit = entry.submit!

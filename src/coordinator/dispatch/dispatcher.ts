@@ -29,8 +29,8 @@ export class Dispatcher implements Admission<Command> {
   /** Whether the order may change with time, so that the clock must be read. */
   #isTimed = false
   /** The most urgent command that found no room in the present refill, and how urgent it is. */
-  #stranded: Command | undefined
-  #strandedRank = 0
+  #blocked: Command | undefined
+  #blockedRank = 0
   /** Commands that were held though less urgent ones of their key are bound, with their ranks. */
   readonly #overtaking: { command: Command; rank: number }[] = []
   /** The most urgent command of a limited lane that found less urgent ones of its lane bound. */
@@ -88,7 +88,7 @@ export class Dispatcher implements Admission<Command> {
       this.#awaitTurn(command)
       return
     }
-    if (!isKeyHeld && backlog.isEmptyAt(home) && this.#admits(command, command.rank)) {
+    if (!isKeyHeld && backlog.isEmptyAt(home) && this.#tryBind(command, command.rank)) {
       this.#placeSubmitted()
       return
     }
@@ -275,7 +275,7 @@ export class Dispatcher implements Admission<Command> {
       this.#asideRank = rank
       return true
     }
-    return this.#admits(command, rank)
+    return this.#tryBind(command, rank)
   }
 
   /**
@@ -309,13 +309,17 @@ export class Dispatcher implements Admission<Command> {
     return this.#partitions.find(({ state }) => state === 'failed')?.failure
   }
 
-  #admits(command: Command, rank: number): boolean {
+  /**
+   * Binds a command if its lane and a window have room; if not, notes that it is the first without.
+   * True as well for one that has ended meanwhile.
+   */
+  #tryBind(command: Command, rank: number): boolean {
     const { lane } = command
     if (this.#choice.excessOf(lane) >= 0) return false
     // A limited lane is not bound past a more urgent command that found no room; what it is
     // promised is.
     const isPromised = !lane.isLimited || this.#choice.promised[lane.index]! > 0
-    if (!isPromised && this.#isAfterStranded(command, rank)) return false
+    if (!isPromised && this.#isAfterBlocked(command, rank)) return false
     if (this.#bind(command, rank)) {
       this.#boundCount++
       return true
@@ -326,19 +330,19 @@ export class Dispatcher implements Admission<Command> {
         this.#outranked = command
         this.#outrankedRank = rank
       }
-    } else if (this.#stranded === undefined && !this.#choice.isKeptOut(command)) {
+    } else if (this.#blocked === undefined && !this.#choice.isKeptOut(command)) {
       // One that is kept out for a suspect does not count: the suspect itself may be in a limited
       // lane, and would then wait behind it.
-      this.#stranded = command
-      this.#strandedRank = rank
+      this.#blocked = command
+      this.#blockedRank = rank
     }
     return false
   }
 
-  #isAfterStranded({ sequence }: Command, rank: number): boolean {
-    if (this.#stranded === undefined) return false
-    if (rank !== this.#strandedRank) return rank > this.#strandedRank
-    return sequence > this.#stranded.sequence
+  #isAfterBlocked({ sequence }: Command, rank: number): boolean {
+    if (this.#blocked === undefined) return false
+    if (rank !== this.#blockedRank) return rank > this.#blockedRank
+    return sequence > this.#blocked.sequence
   }
 
   /** Whether a new command must wait beside the order: its key is busy, or others of it wait. */
@@ -435,7 +439,7 @@ export class Dispatcher implements Admission<Command> {
       const { rank } = command
       if (!this.#mustHold(command, rank, now)) {
         const mayGo = !isOneOfMany && !command.isTimed && backlog.isEmptyAt(command.home)
-        if (mayGo && (command.isOver || this.#admits(command, rank))) continue
+        if (mayGo && (command.isOver || this.#tryBind(command, rank))) continue
         backlog.offerNext(command, now)
         return true
       }
@@ -464,14 +468,14 @@ export class Dispatcher implements Admission<Command> {
     for (;;) {
       const bound = this.#boundCount
       const hasReleased = this.#releaseKeys(place, now)
-      this.#stranded = undefined
+      this.#blocked = undefined
       this.#outranked = undefined
       while (this.#takeNext(place, now) || this.#takeTurns(place, now));
       const hasSwapped = this.#swapKeys() || this.#swapInLane()
       if (!hasSwapped && (!hasReleased || this.#boundCount === bound)) break
     }
-    if (this.#stranded !== undefined) this.#preempt(this.#stranded, this.#strandedRank)
-    this.#stranded = undefined
+    if (this.#blocked !== undefined) this.#preempt(this.#blocked, this.#blockedRank)
+    this.#blocked = undefined
     this.#placeSubmitted()
   }
 
