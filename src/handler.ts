@@ -1,5 +1,5 @@
 // The door for handler modules: light, so that importing it in every partition costs little.
-// Thread: partition.   Owns: nothing.
+// Thread: partition.
 
 export type { CommandContext, NestedOptions, PartitionContext } from './model/command.ts'
 

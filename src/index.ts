@@ -1,5 +1,5 @@
 // The front door.
-// Thread: main.   Owns: nothing.
+// Thread: main.
 
 export {
   AbortError,

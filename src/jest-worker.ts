@@ -1,5 +1,5 @@
 // The door for users of jest-worker.
-// Thread: main; `messageParent` is for threads.   Owns: nothing.
+// Thread: main; `messageParent` is for threads.
 
 export {
   type CallRequest,

@@ -1,5 +1,5 @@
 // The door for users of Piscina: the class, and its static members by name.
-// Thread: main, and any thread for static members.   Owns: nothing.
+// Thread: main, and any thread for static members.
 
 export { LaneTaskQueue, type LaneTaskQueueOptions } from './adapters/lane-task-queue.ts'
 export type { CloseOptions } from './adapters/piscina.ts'

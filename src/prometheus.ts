@@ -1,5 +1,5 @@
 // The door of Prometheus: exposition text, a handler of scrapes, and collectors of prom-client.
-// Thread: main.   Owns: nothing.
+// Thread: main.
 
 export {
   type PrometheusFamily,

@@ -1,5 +1,5 @@
 // The door of queues on Redis. It needs the package redis, 6.2 or newer.
-// Thread: main.   Owns: nothing.
+// Thread: main.
 
 export type {
   RedisClientLike,

@@ -1,6 +1,6 @@
 // The door for tests: a manager without threads, and the contract that every engine of a queue
 // passes.
-// Thread: main.   Owns: nothing.
+// Thread: main.
 
 export {
   type InlineManager,

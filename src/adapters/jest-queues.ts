@@ -1,5 +1,5 @@
 // Jest queues: the task queues of jest-worker, and the farm that feeds workers from one.
-// Thread: main.   Owns: the calls that wait, and which workers are busy.
+// Owns: the calls that wait, and which workers are busy.
 // Must not: run a call itself.
 
 import { type HeapPlace, IndexedHeap } from '../schedule/indexed-heap.ts'

@@ -1,6 +1,6 @@
 // Jest worker: the class of jest-worker, over the runtime.
-// Thread: main; `messageParent` is for threads.   Owns: its runtime, and the streams that carry the
-// output of its threads.
+// Thread: main; `messageParent` is for threads.
+// Owns: its runtime, and the streams that carry the output of its threads.
 
 import { createRequire } from 'node:module'
 import { availableParallelism, totalmem } from 'node:os'

@@ -1,6 +1,6 @@
 // Piscina: the public class of Piscina 5, over a runtime.
-// Thread: main, and any thread for its static members.   Owns: the tasks that are open, and the
-// runtime they run in.
+// Thread: main, and any thread for its static members.
+// Owns: the tasks that are open, and the runtime they run in.
 // Must not: run anything itself. Without a queue or a balancer of the user's, the runtime's backlog
 // is the queue; with one, a task is submitted when a thread is free for it.
 

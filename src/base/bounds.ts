@@ -1,4 +1,4 @@
-// Bounds: limits of the platform that options and queues share.
+// Bounds: limits of the platform that options and queues share, and the end of a turn.
 
 /** The longest delay of a Node.js timer, about 24.8 days; a longer one makes it fire at once. */
 export const TIMER_MS_MAX: number = 2 ** 31 - 1

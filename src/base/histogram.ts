@@ -1,5 +1,6 @@
 // Histogram: durations in log-linear buckets, 16 to each doubling.
-// Thread: any; an instance has one writer.   Owns: its cells, which may be shared memory.
+// Thread: any; an instance has one writer.
+// Owns: its cells, which may be shared memory.
 //
 // The bucket of a duration is the exponent of its 64-bit float and the four bits after it, so that
 // recording is one shift. A quantile is the middle of its bucket: at most 1/32 from the duration.

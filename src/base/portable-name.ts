@@ -1,5 +1,5 @@
 // Portable name: what ids, lanes, types, submitters, workers and queues may be called between
-// machines. Thread: any.   Owns: nothing.
+// machines.
 
 import { anything, type OptionRule } from './options.ts'
 

@@ -1,5 +1,6 @@
 // Command runner: runs the commands of a run, on partitions of this process or by workers
-// elsewhere. Thread: main.   Owns: the manager it was given.
+// elsewhere.
+// Owns: the manager it was given.
 
 import type { CommandOutcome, QueueManager } from '../index.ts'
 import type { ParsedCommand } from './command-parser.ts'

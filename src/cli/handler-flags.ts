@@ -1,5 +1,5 @@
 // Handler flags: the flags shared by the bin's commands that run handlers, and the manager that
-// they make. Thread: main.   Owns: nothing.
+// they make.
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { LaneError } from '../base/errors.ts'

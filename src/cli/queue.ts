@@ -1,5 +1,5 @@
 // Queue: the command that looks at a queue, and at the commands in it that failed for good.
-// Thread: main.   Owns: what its flags mean.
+// Owns: what its flags mean.
 
 import { inspect } from 'node:util'
 import { boolean, integer, milliseconds, text } from '../base/options.ts'

@@ -1,6 +1,6 @@
 // Command timers: when delayed commands are due, and when waiting ones are late.
 // Owns: one alarm for all commands, and the order of their moments.
-// Adding and cancelling cost O(log n). Must not: change the state of a command that is not due.
+// Must not: change the state of a command that is not due. Adding and cancelling cost O(log n).
 
 import { Alarm } from '../base/alarm.ts'
 import { nowMs } from '../base/clock.ts'

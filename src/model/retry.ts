@@ -1,5 +1,4 @@
-// Retry: when a command that failed runs again.
-// Thread: main.   Owns: nothing; data only, and the arithmetic of the delays.
+// Retry: when a command that failed runs again: data, and the arithmetic of the delays.
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { codeOf, ERRORS } from '../base/errors.ts'

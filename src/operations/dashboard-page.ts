@@ -1,5 +1,5 @@
 // Dashboard page: the HTML of the dashboard, its style and its program. It loads nothing else.
-// Thread: none; a browser runs it.   Owns: nothing. NONCE is replaced in each answer.
+// Thread: none; a browser runs it. NONCE is replaced in each answer.
 // Must not: put text of commands into the page as HTML: it uses `textContent` alone.
 
 const STYLE = `

@@ -1,5 +1,5 @@
 // Command record: how a command lies in the command ring.
-// Thread: the coordinator writes, the partition reads.   Owns: nothing.
+// Thread: the coordinator writes, the partition reads.
 // Must not: look into the payload, whose bytes follow the fields.
 //
 // ```

@@ -1,5 +1,6 @@
 // Output: carries what handlers print from their thread to the streams of the process.
-// Thread: the writer is a partition's, the reader the main thread's.   Owns: the port between them.
+// Thread: the writer is a partition's, the reader the main thread's.
+// Owns: the port between them.
 //
 // The stream that Node gives a worker sends its first chunk and keeps the rest until the main
 // thread asks for it. A result does not wait for that, and a thread that dies takes the rest with

@@ -1,5 +1,5 @@
 // Result record: how the outcome of a command lies in the result ring.
-// Thread: the partition writes, the coordinator reads.   Owns: nothing.
+// Thread: the partition writes, the coordinator reads.
 //
 // ```
 //  0    4         8           16          24

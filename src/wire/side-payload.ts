@@ -1,6 +1,7 @@
 // Side payload: the road beside the ring, for payloads that do not fit a ring record or must be
 // moved: a record, and beside it the values that only a port carries.
-// Thread: each end belongs to one thread.   Owns: what arrived before its record was read.
+// Thread: each end belongs to one thread.
+// Owns: what arrived before its record was read.
 // A payload is posted before its record is published, so it is there when the record is read. Long
 // memory is copied here and moved by the port: one copy, where a port that copies makes two.
 

@@ -6,7 +6,7 @@ import { prose, unreleased } from './prose.ts'
 import * as rules from './rules.ts'
 import { scan } from './scan.ts'
 
-const CARD = '// Thing: does it.\n// Thread: any.   Owns: nothing.\n'
+const CARD = '// Thing: does it.\n// Owns: a thing.\n'
 
 function file(path: string, text: string): rules.SourceFile {
   return { path, text }

@@ -1,7 +1,6 @@
 // Intake: turns a submit into a command, and admits it once there is room.
 // Owns: the numbering of commands.
-// Must not: choose what is bound where (dispatcher), or count pending commands
-// (backpressure).
+// Must not: choose what is bound where (dispatcher), or count pending commands (backpressure).
 
 import { type AbortListeners, refuseAborted } from '../../base/abort-listeners.ts'
 import { CallContext } from '../../base/async-context.ts'

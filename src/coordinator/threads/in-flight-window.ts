@@ -1,6 +1,6 @@
 // In-flight window: the commands that one incarnation has, seen from the coordinator.
-// Owns: the command ring's writer, the result ring's reader, slots and their
-// commands. Must not: choose what is bound (dispatcher), start or stop threads (incarnation).
+// Owns: the command ring's writer, the result ring's reader, slots and their commands.
+// Must not: choose what is bound (dispatcher), start or stop threads (incarnation).
 
 import { nowMs } from '../../base/clock.ts'
 import { invariant, type LaneError } from '../../base/errors.ts'
