@@ -196,7 +196,7 @@ export function helpOf(commands: readonly CliCommand[]): string {
     ...commands.map((command) => `  $ corelane ${namesOf(command).name} --help`),
     '',
     'Options:',
-    ...columns([HELP_ROW, ['--version', 'Display version number']]),
+    ...columns([HELP_ROW, ['-v, --version', 'Display version number']]),
     '',
   ].join('\n')
 }

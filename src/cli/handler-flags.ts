@@ -3,7 +3,7 @@
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { LaneError } from '../base/errors.ts'
-import { anything, integer, milliseconds } from '../base/options.ts'
+import { integer, milliseconds } from '../base/options.ts'
 import {
   DEFAULT_LANES,
   type LaneOptions,
@@ -37,8 +37,7 @@ export const STRATEGY_SYNONYMS: Readonly<Record<string, string>> = { none: 'sing
 export const PARTITIONS_FLAG: CliOption = {
   flag: '--partitions <n>',
   summary: 'Threads (default: one per core)',
-  // The queue manager knows the range.
-  rule: anything(undefined, 'a number', (value) => typeof value === 'number'),
+  rule: integer(undefined, 1, 256),
 }
 
 /** What happens to a run that fails or takes too long. */

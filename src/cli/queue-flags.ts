@@ -48,7 +48,7 @@ export const QUEUE_FLAGS: Readonly<Record<keyof QueueFlags, CliOption>> = {
   },
   queueStrategy: {
     flag: '--queue-strategy <name>',
-    summary: 'Its strategy (default: as it has; balanced, with --key hash, if it is new)',
+    summary: 'Its strategy (default: as it has; if it is new balanced, or hash for run --key)',
     rule: oneOf(undefined, ['balanced', 'roundRobin', 'hash', 'single'], STRATEGY_SYNONYMS),
   },
 }

@@ -62,12 +62,13 @@ export const queueCommand: CliCommand = {
     },
     concurrency: {
       flag: '--concurrency <n>',
-      summary: 'Limit: commands of the lane that may run at once over all workers',
+      summary: 'For limit: commands of the lane that may run at once over all workers',
       rule: integer(undefined, 1, 65_536),
     },
     rate: {
       flag: '--rate <n>',
-      summary: 'Limit: commands of the lane that may start in a window of time over all workers',
+      summary:
+        'For limit: commands of the lane that may start in a window of time over all workers',
       rule: integer(undefined, 1, 1_000_000_000),
     },
     window: {
@@ -77,7 +78,7 @@ export const queueCommand: CliCommand = {
     },
     reset: {
       flag: '--reset',
-      summary: 'Limit: forgets the limits of the lane that are not given',
+      summary: 'For limit: forgets the limits of the lane that are not given',
       rule: boolean(false),
     },
     redact: { flag: '--redact', summary: 'Leaves payloads and results out', rule: boolean(false) },
@@ -85,72 +86,107 @@ export const queueCommand: CliCommand = {
   action: ([action], options) => look(action!, options as unknown as Flags),
 }
 
-/** False: it was not done for every command that was named. */
-type Act = (queue: LeasedQueue, flags: Flags) => Promise<boolean> | Promise<void>
+interface Action {
+  readonly needs?: readonly (keyof Flags)[]
+  readonly takes?: readonly (keyof Flags)[]
+  /** Why these flags will not do. */
+  readonly complaint?: (flags: Flags) => string | false
+  /** False: it was not done for every command that was named. */
+  readonly act: (queue: LeasedQueue, flags: Flags) => Promise<boolean> | Promise<void>
+}
 
-const ACTIONS: Readonly<Record<string, Act>> = {
-  stats: async (opened) => {
-    const lanes = opened.lanes!
-    const all = [opened.counts(), lanes.paused(), lanes.limits()] as const
-    const [counts, paused, limits] = await Promise.all(all)
-    console.log(JSON.stringify({ ...counts, paused, limits }, undefined, 2))
+const ACTIONS: Readonly<Record<string, Action>> = {
+  stats: {
+    act: async (opened) => {
+      const lanes = opened.lanes!
+      const all = [opened.counts(), lanes.paused(), lanes.limits()] as const
+      const [counts, paused, limits] = await Promise.all(all)
+      console.log(JSON.stringify({ ...counts, paused, limits }, undefined, 2))
+    },
   },
-  workers: async ({ workers }) => {
-    for (const { workerId: id, startedAt, ...worker } of await workers!.list()) {
-      console.log(JSON.stringify({ id, startedAt: dateOf(startedAt), ...worker }))
-    }
+  workers: {
+    act: async ({ workers }) => {
+      for (const { workerId: id, startedAt, ...worker } of await workers!.list()) {
+        console.log(JSON.stringify({ id, startedAt: dateOf(startedAt), ...worker }))
+      }
+    },
   },
-  pause: ({ lanes }, { lane }) => lanes!.pause(laneOf(lane, 'pause')),
-  resume: ({ lanes }, { lane }) => lanes!.resume(laneOf(lane, 'resume')),
-  limit: async ({ lanes }, { lane, concurrency, rate, window: windowMs, reset }) => {
-    const name = laneOf(lane, 'limit')
-    if (concurrency === undefined && rate === undefined && !reset) {
-      throw new UsageError('limit needs --concurrency, --rate or --reset')
-    }
-    if (windowMs !== undefined && rate === undefined) throw new UsageError('--window needs --rate')
-    if (concurrency !== undefined || reset) await lanes!.setConcurrency(name, concurrency)
-    const limit = rate === undefined ? undefined : { limit: rate, windowMs }
-    if (rate !== undefined || reset) await lanes!.setRateLimit(name, limit)
+  pause: { needs: ['lane'], act: ({ lanes }, { lane }) => lanes!.pause(lane!) },
+  resume: { needs: ['lane'], act: ({ lanes }, { lane }) => lanes!.resume(lane!) },
+  limit: {
+    needs: ['lane'],
+    takes: ['concurrency', 'rate', 'window', 'reset'],
+    complaint: ({ concurrency, rate, window, reset }) => {
+      const isEmpty = concurrency === undefined && rate === undefined && !reset
+      if (isEmpty) return 'limit needs --concurrency, --rate or --reset'
+      return window !== undefined && rate === undefined && '--window needs --rate'
+    },
+    act: async ({ lanes }, { lane, concurrency, rate, window: windowMs, reset }) => {
+      if (concurrency !== undefined || reset) await lanes!.setConcurrency(lane!, concurrency)
+      const limit = rate === undefined ? undefined : { limit: rate, windowMs }
+      if (rate !== undefined || reset) await lanes!.setRateLimit(lane!, limit)
+    },
   },
-  peek: async ({ commands }, { lane, max, redact }) => {
-    for (const one of await commands!.peek(lane, max)) print(one, redact)
+  peek: {
+    takes: ['lane', 'max', 'redact'],
+    act: async ({ commands }, { lane, max, redact }) => {
+      for (const one of await commands!.peek(lane, max)) print(one, redact)
+    },
   },
-  show: async ({ commands }, { ids, redact }) => {
-    for (const id of idsOf(ids, 'show')) {
-      const found = await commands!.find(id)
-      if (found === undefined) console.log(JSON.stringify({ id, state: 'unknown' }))
-      else print(found, redact)
-    }
+  show: {
+    needs: ['ids'],
+    takes: ['redact'],
+    act: async ({ commands }, { ids, redact }) => {
+      for (const id of ids!.split(',')) {
+        const found = await commands!.find(id)
+        if (found === undefined) console.log(JSON.stringify({ id, state: 'unknown' }))
+        else print(found, redact)
+      }
+    },
   },
-  cancel: async ({ commands }, { ids }) => {
-    for (const id of idsOf(ids, 'cancel')) {
-      const [status] = await commands!.cancel([id])
-      console.log(JSON.stringify({ id, status }))
-    }
+  cancel: {
+    needs: ['ids'],
+    act: async ({ commands }, { ids }) => {
+      for (const id of ids!.split(',')) {
+        const [status] = await commands!.cancel([id])
+        console.log(JSON.stringify({ id, status }))
+      }
+    },
   },
-  dead: async ({ dead }, { max, redact }) => {
-    for (const one of await dead.list(max)) {
-      const { id: commandId, partitionId } = one.envelope
-      print({ state: 'dead', commandId, partitionId, ...one }, redact)
-    }
+  dead: {
+    takes: ['max', 'redact'],
+    act: async ({ dead }, { max, redact }) => {
+      for (const one of await dead.list(max)) {
+        const { id: commandId, partitionId } = one.envelope
+        print({ state: 'dead', commandId, partitionId, ...one }, redact)
+      }
+    },
   },
-  redrive: ({ dead }, flags) => actOnDead(dead, flags, 'redrive', 'redriven'),
-  purge: async ({ dead }, flags) => {
-    if (flags.all && !flags.yes) throw new UsageError('purge --all drops them for good: add --yes')
-    return actOnDead(dead, flags, 'drop', 'purged')
+  redrive: {
+    takes: ['ids', 'all'],
+    complaint: (flags) => isNeither(flags) && 'redrive needs either --ids or --all',
+    act: ({ dead }, flags) => actOnDead(dead, flags, 'redrive', 'redriven'),
+  },
+  purge: {
+    takes: ['ids', 'all', 'yes'],
+    complaint: (flags) => {
+      if (isNeither(flags)) return 'purge needs either --ids or --all'
+      return flags.all && !flags.yes && 'purge --all drops them for good: add --yes'
+    },
+    act: ({ dead }, flags) => actOnDead(dead, flags, 'drop', 'purged'),
   },
 }
+
+/** Not one of the two, or both. */
+const isNeither = ({ ids, all }: Flags): boolean => (ids === undefined) !== all
 
 /** Acts on dead commands, and prints how many there were and which of those named are unknown. */
 async function actOnDead(
   dead: LeasedQueue['dead'],
-  { ids, all }: Flags,
+  { ids }: Flags,
   act: 'redrive' | 'drop',
   word: string,
 ): Promise<boolean> {
-  if ((ids === undefined) !== all) {
-    throw new UsageError(`${act === 'drop' ? 'purge' : act} needs either --ids or --all`)
-  }
   if (ids === undefined) {
     const listed = (await dead.list(DEAD_MAX)).map(({ envelope }) => envelope.id)
     console.log(JSON.stringify({ [word]: await dead[act](listed) }))
@@ -209,28 +245,31 @@ function dateOf(ms: number | undefined): string | undefined {
   return ms === undefined ? undefined : new Date(ms).toISOString()
 }
 
-function laneOf(lane: string | undefined, action: string): string {
-  if (lane === undefined) throw new UsageError(`${action} needs --lane`)
-  return lane
-}
-
-function idsOf(ids: string | undefined, action: string): string[] {
-  if (ids === undefined) throw new UsageError(`${action} needs --ids`)
-  return ids.split(',')
-}
-
-async function look(action: string, flags: Flags): Promise<number> {
-  const act = Object.hasOwn(ACTIONS, action) ? ACTIONS[action] : undefined
-  if (act === undefined) {
-    throw new UsageError(
-      `there is no action "${action}"; actions: ${Object.keys(ACTIONS).join(', ')}`,
-    )
+/** Flags of another action are refused: `purge --all --lane mail` would purge all lanes. */
+function check(name: string, { needs = [], takes = [], complaint }: Action, flags: Flags): void {
+  for (const flag of needs) {
+    if (flags[flag] === undefined) throw new UsageError(`${name} needs --${flag}`)
   }
+  const known: readonly string[] = ['queue', 'name', ...needs, ...takes]
+  for (const [flag, value] of Object.entries(flags)) {
+    if (value === undefined || value === false || known.includes(flag)) continue
+    const allowed = known.map((one) => `--${one}`).join(', ')
+    throw new UsageError(`${name} takes no --${flag}; allowed: ${allowed}`)
+  }
+  const why = complaint?.(flags)
+  if (why) throw new UsageError(why)
+}
+
+async function look(name: string, flags: Flags): Promise<number> {
+  const action = Object.hasOwn(ACTIONS, name) ? ACTIONS[name] : undefined
+  const names = Object.keys(ACTIONS).join(', ')
+  if (action === undefined) throw new UsageError(`there is no action "${name}"; actions: ${names}`)
+  check(name, action, flags)
   const url = neededUrl(flags.queue, 'queue')
   const onIncident = connectionNews((text) => console.error(`corelane: ${text}`))
   const opened = await needed(openQueue(url, flags, { onIncident }))
   try {
-    return (await act(opened, flags)) === false ? EXIT_FAILED : EXIT_OK
+    return (await action.act(opened, flags)) === false ? EXIT_FAILED : EXIT_OK
   } finally {
     await opened.close()
   }

@@ -2,7 +2,7 @@
 // Owns: what its flags mean.
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
-import { anything, boolean, integer, milliseconds, oneOf, text } from '../base/options.ts'
+import { boolean, integer, milliseconds, oneOf, text } from '../base/options.ts'
 import { DEFAULT_LANES, type PartitionStrategy, QueueMetrics } from '../index.ts'
 import { type CliCommand, UsageError } from './command-line.ts'
 import {
@@ -43,8 +43,7 @@ export const workerCommand: CliCommand = {
     concurrency: {
       flag: '--concurrency <n>',
       summary: 'Asynchronous handlers at once in each thread',
-      // The queue manager knows the range.
-      rule: anything(1, 'a number', (value) => typeof value === 'number'),
+      rule: integer(1, 1, 1024),
     },
     lanes: {
       flag: '--lanes <names>',

@@ -461,6 +461,19 @@ test('arguments that make no sense exit with 2 and say why', async () => {
     [['run', '--queue', url, '--strategy', 'hash'], '--strategy is the queue'],
     [['run', '--queue', 'http://:secret@host'], '--queue is "http://***@host"'],
     [['run', '--queue', url, '--name', 'a b'], '--name is "a b"'],
+    [['worker', handlers, '--partitions', 'x'], '--partitions is "x"; allowed: an integer from 1'],
+    [
+      ['queue', 'purge', '--all', '--yes', '--lane', 'a'],
+      'purge takes no --lane; allowed: --queue',
+    ],
+    [['queue', 'cancel', '--all', '--ids', '7'], 'cancel takes no --all'],
+    [['queue', 'stats', '--redact'], 'stats takes no --redact'],
+    [['queue', 'pause', '--queue', url], 'pause needs --lane'],
+    [['queue', 'show', '--queue', url], 'show needs --ids'],
+    [['queue', 'limit', '--lane', 'a'], 'limit needs --concurrency, --rate or --reset'],
+    [['queue', 'limit', '--lane', 'a', '--reset', '--window', '9'], '--window needs --rate'],
+    [['queue', 'redrive', '--ids', '7', '--all'], 'redrive needs either --ids or --all'],
+    [['queue', 'purge', '--all', '--queue', url], 'purge --all drops them for good: add --yes'],
   ]
   const alone = new CliSession({})
   for (const [args, complaint] of complaints) {
