@@ -100,6 +100,7 @@ const CHECKS: Record<string, readonly Check[]> = {
     { has: 'npm init -y', only: 'test/package/packed.test.ts' },
     { has: '// handlers.mjs', only: 'test/package/packed.test.ts' },
     { has: '// main.mjs', only: 'test/package/packed.test.ts' },
+    { has: '// main.cjs', only: 'test/package/packed.test.ts' },
     { has: 'node main.mjs', only: 'test/package/packed.test.ts' },
     { has: 'xychart-beta', only: 'picture' },
     {

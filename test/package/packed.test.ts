@@ -170,8 +170,9 @@ test.each([
   writeFileSync(join(start, 'package.json'), JSON.stringify(manifestOf))
   const readme = readFileSync(join(root, 'README.md'), 'utf8')
   const files = [...readme.matchAll(/^```js (\S+)\n([\s\S]*?)^```$/gm)]
-  expect(files.map(([, file]) => file)).toEqual(['handlers.mjs', 'main.mjs'])
+  expect(files.map(([, file]) => file)).toEqual(['handlers.mjs', 'main.mjs', 'main.cjs'])
   for (const [, file, code] of files) writeFileSync(join(start, file!), code!)
   const options = { cwd: start, encoding: 'utf8' } as const
   expect(execFileSync('node', ['main.mjs'], options)).toBe('[ 148933, 168 ]\n')
+  expect(execFileSync('node', ['main.cjs'], options)).toBe('168\n')
 })
