@@ -29,7 +29,7 @@ export const SLOT_COUNT: number = 1 << SLOT_BITS
  * | COMMAND_HEAD | partition | coordinator | nothing read yet |
  * | RESULT_TAIL | partition | coordinator | nothing written yet |
  * | RESULT_HEAD | coordinator | partition | nothing read yet |
- * | SPACE_WANTED | partition sets, coordinator clears | both | the result ring has room |
+ * | SPACE_WANTED | partition sets, coordinator clears | both | no partition waits for room |
  * | COUNTERS | partition | coordinator | nothing counted yet |
  * | SLOTS | coordinator and partition, see slots.ts | both | never used |
  * | STARTS | partition, before it starts the command | coordinator | never started |

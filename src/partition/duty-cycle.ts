@@ -60,7 +60,7 @@ interface Run extends StreamRun {
   readonly key: string | undefined
   /** Whether other commands of its key wait for its end. */
   readonly holdsKey: boolean
-  /** Its place in its lane. */
+  /** The slot of its lane that it holds, as the gate gave it; `NOT_ENTERED` if there is none. */
   readonly slot: number
   /** Commands that its handler waits for. */
   waits: number

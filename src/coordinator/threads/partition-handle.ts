@@ -33,7 +33,7 @@ export class PartitionHandle {
   incarnations = 0
   /** Threads that died, were given up or did not load. */
   losses = 0
-  /** Threads in a row that died without settling a command. */
+  /** Threads in a row that died without settling a command, or did not load. */
   failures = 0
   /** Threads given up that have not ended yet. */
   readonly terminating = new Set<Incarnation>()

@@ -271,12 +271,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     const runs = detachedRuns(left, incarnation.window.watch.detached)
     this.#detachedRuns.set(incarnation, runs)
     this.#events.detached(partition.index, runs)
-    this.#settle(
-      partition,
-      left,
-      (stage, started) => incarnation.lostError(stage, started, reason),
-      'none',
-    )
+    this.#settle(incarnation, left, 'none', reason)
     void incarnation.terminate()
     if (partition.terminating.size <= this.#limits.terminatingMax) this.#respawn(partition, lost)
     this.#events.threadChanged()
@@ -333,19 +328,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
         return incarnation
       })
     } catch (error) {
-      const { code, name } = error as NodeJS.ErrnoException
-      // What Node refuses has a code.
-      const [option, maker] =
-        name === 'RangeError' && code === undefined
-          ? ['ringBytes', 'SharedArrayBuffer']
-          : ['workerData, env, execArgv or resourceLimits', 'Worker']
-      const refused = {
-        option: `QueueManager ${option}`,
-        received: `refused by new ${maker} (${String(error)})`,
-        allowed: `what new ${maker} takes`,
-      }
-      const isForbidden = code === 'ERR_ACCESS_DENIED'
-      throw laneError('CORELANE_INVALID_OPTION', isForbidden ? FORBIDDEN : refused, error)
+      throw refused(error)
     }
   }
 
@@ -394,16 +377,13 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     this.#plan.commons.reclaim(partition.index, number)
     const ran = left.filter(({ started }) => started).map(({ command }) => command)
     const running = ran.length + window.watch.detachedCount
-    if (!this.#isClosing && !incarnation.isTerminating) incarnation.crashed(ran)
-    this.#settle(
-      partition,
-      left,
-      (stage, started) =>
-        this.#isClosing
-          ? closedError(started, this.#failure)
-          : incarnation.lostError(stage, started),
-      this.#isClosing ? undefined : running === 1 ? 'sole' : 'suspect',
-    )
+    if (this.#isClosing) {
+      for (const { command, started } of left)
+        command.fail(closedError(started, this.#failure), partition.index)
+    } else {
+      if (!incarnation.isTerminating) incarnation.crashed(ran)
+      this.#settle(incarnation, left, running === 1 ? 'sole' : 'suspect')
+    }
     // Where it has not loaded, the method that has started it starts the next.
     if (!this.#isClosing && wasPresent && incarnation.isLoaded) {
       const hasSettled = window.completed > 0 || running > 0
@@ -418,23 +398,26 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     this.#events.threadChanged()
   }
 
-  /** Settles what a thread left or queues it again. */
+  /**
+   * Settles what a thread left or queues it again.
+   *
+   * @param reason - Why the thread was given up; undefined if it ended by itself.
+   */
   #settle(
-    partition: PartitionHandle,
+    incarnation: Incarnation,
     left: readonly OrphanedCommand[],
-    errorOf: (stage: string, started: boolean) => LaneError,
-    blame: Blame | undefined,
+    blame: Blame,
+    reason?: Error,
   ): void {
+    const { partition } = incarnation
     const waiting: Command[] = []
     for (const { command, started } of left) {
-      const { transferList } = command
-      if (started && blame !== undefined) {
-        const error = errorOf('running', true)
-        if (this.#recovery.lost(command, error, partition.index, blame)) waiting.push(command)
-      } else if (started || blame === undefined || transferList !== undefined) {
-        const isGone = !started && blame !== undefined
-        const stage = isGone ? 'bound, its transferred memory gone' : 'running'
-        command.fail(errorOf(stage, started), partition.index)
+      if (started) {
+        const error = incarnation.lostError('running', true, reason)
+        if (this.#recovery.lost(command, error, partition, blame)) waiting.push(command)
+      } else if (command.transferList !== undefined) {
+        const stage = 'bound, its transferred memory gone'
+        command.fail(incarnation.lostError(stage, false, reason), partition)
       } else waiting.push(command)
     }
     this.#events.requeue(waiting)
@@ -483,4 +466,21 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     }
     if (partition.incarnation === incarnation) this.adopt(partition, incarnation, isAnother)
   }
+}
+
+/** The error of a thread, or of its memory, that Node.js does not make. */
+function refused(error: unknown): LaneError {
+  const { code, name } = error as NodeJS.ErrnoException
+  if (code === 'ERR_ACCESS_DENIED') return laneError('CORELANE_INVALID_OPTION', FORBIDDEN, error)
+  // What `new Worker` refuses has a code.
+  const [option, maker] =
+    name === 'RangeError' && code === undefined
+      ? ['ringBytes', 'SharedArrayBuffer']
+      : ['workerData, env, execArgv or resourceLimits', 'Worker']
+  const details = {
+    option: `QueueManager ${option}`,
+    received: `refused by new ${maker} (${String(error)})`,
+    allowed: `what new ${maker} takes`,
+  }
+  return laneError('CORELANE_INVALID_OPTION', details, error)
 }
