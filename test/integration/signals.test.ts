@@ -42,8 +42,12 @@ class Service {
     this.#process.kill(name)
   }
 
-  send(word: string): void {
-    this.#process.send(word)
+  /** Submits commands until one is refused: it has seen its signal. */
+  async refuses(): Promise<void> {
+    await until(() => {
+      this.#process.send('submit')
+      return this.words('CORELANE_CLOSED') > 0
+    }, 'a new command is refused')
   }
 
   end(): Promise<{ code: number | null; signal: string | null }> {
@@ -62,10 +66,7 @@ test('at SIGTERM a service finishes what is in flight, refuses what is new, and 
   const service = new Service(100, 10, 15_000)
   await service.says('ready')
   service.signal('SIGTERM')
-  await until(() => {
-    service.send('submit')
-    return service.words('CORELANE_CLOSED') > 0
-  }, 'a new command is refused')
+  await service.refuses()
   expect(await service.end()).toEqual({ code: null, signal: 'SIGTERM' })
   expect(service.words('done')).toBe(10)
 })
@@ -83,10 +84,7 @@ test('a second signal ends the service at once', async () => {
   const service = new Service(60_000, 1, 60_000)
   await service.says('ready')
   service.signal('SIGTERM')
-  await until(() => {
-    service.send('submit')
-    return service.words('CORELANE_CLOSED') > 0
-  }, 'the first signal has been seen')
+  await service.refuses()
   service.signal('SIGINT')
   expect(await service.end()).toEqual({ code: null, signal: 'SIGINT' })
   expect(service.words('CORELANE_COMMAND_DROPPED')).toBe(0)

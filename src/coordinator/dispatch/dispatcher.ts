@@ -364,7 +364,7 @@ export class Dispatcher implements Admission<Command> {
     const partition = this.#partitions[command.home]!
     const { window } = partition
     const { laneIndex, key, type } = command
-    if (partition.isRetiring(key!)) return true
+    if (partition.hasRetiringRun(key!)) return true
     return window !== undefined && !this.#acceptsKey(window, laneIndex, key!, type.estimateUs)
   }
 
@@ -500,7 +500,7 @@ export class Dispatcher implements Admission<Command> {
     if (!backlog.holdsAny || window === undefined) return false
     let hasReleased = false
     for (const { laneIndex, key } of backlog.heldAt(place)) {
-      if (partition!.isRetiring(key) || !this.#acceptsKey(window, laneIndex, key)) continue
+      if (partition!.hasRetiringRun(key) || !this.#acceptsKey(window, laneIndex, key)) continue
       hasReleased = backlog.release(place, laneIndex, key, now) || hasReleased
     }
     return hasReleased

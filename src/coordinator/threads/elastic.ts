@@ -1,5 +1,5 @@
 // Elastic: how many partitions have a thread, by load, memory and idleness.
-// Owns: which partitions are dormant.
+// Owns: since when each partition has been idle.
 // Must not: start or end a thread itself (supervisor), or choose what runs where.
 
 import { freemem } from 'node:os'

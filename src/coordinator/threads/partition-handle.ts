@@ -113,7 +113,7 @@ export class PartitionHandle {
   }
 
   /** Whether a run of a key goes on in a thread that the present one took over from. */
-  isRetiring(key: string): boolean {
+  hasRetiringRun(key: string): boolean {
     if (this.retiring.size === 0) return false
     for (const old of this.retiring) {
       if (old.living && [...old.window.watch.detached].some((run) => run.key === key)) return true

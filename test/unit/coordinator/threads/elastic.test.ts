@@ -32,6 +32,18 @@ function idleThread() {
   return { isReady: true, isLoaded: true, calls: 0, window }
 }
 
+/** One partition, whose thread is idle. */
+function idleRig() {
+  const { partitions, load, elastic, awake } = rig(1, 0)
+  load.demand = 1
+  elastic.grow()
+  load.demand = 0
+  const thread = idleThread()
+  const [partition] = partitions
+  partition!.occupy(thread as never)
+  return { elastic, load, awake, thread, partition: partition! }
+}
+
 test('as many threads come as have something to do, from the minimum to the maximum', () => {
   const { elastic, load, awake } = rig(4, 1)
   const counts = [0, 2, 3, 9].map((demand) => {
@@ -97,19 +109,13 @@ test('while a partition is given up no other ends, however idle it is', () => {
 })
 
 test('a thread that was used since it was last looked at has been idle since then', () => {
-  const { elastic, awake, partitions, load } = rig(1, 0)
-  load.demand = 1
-  elastic.grow()
-  load.demand = 0
-  const [partition] = partitions
-  const thread = idleThread()
+  const { elastic, awake, thread, partition } = idleRig()
   const counts = thread.window.load
-  partition!.occupy(thread as never)
   for (let now = 0; now < 100; now += 9) {
     elastic.progressed(now)
     // A command is bound, and its result is taken.
     counts.count = 1
-    partition!.touch()
+    partition.touch()
     counts.count = 0
   }
   expect(awake()).toBe(1)
@@ -121,12 +127,8 @@ test('a thread that was used since it was last looked at has been idle since the
 })
 
 test('a thread does not end for idleness while it loads, or while it is wanted', () => {
-  const { elastic, awake, partitions, load } = rig(1, 0)
-  load.demand = 1
-  elastic.grow()
-  const thread = { ...idleThread(), isLoaded: false }
-  partitions[0]!.occupy(thread as never)
-  load.demand = 0
+  const { elastic, load, awake, thread } = idleRig()
+  thread.isLoaded = false
   for (const now of [0, 1_000]) elastic.progressed(now)
   expect(awake()).toBe(1)
   thread.isLoaded = true
