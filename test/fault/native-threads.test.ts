@@ -13,14 +13,24 @@ import { create, moduleOf } from '../support/managers.ts'
 const HANDLERS = moduleOf(`
   import { openSync } from 'node:fs'
   export const hold = (pipe) => openSync(pipe, 'r')
+  export const wait = (gate) => Atomics.waitAsync(gate, 0, 0).value
+  export const holdAndWait = ({ pipe, gate }, context) => {
+    void context.submit('query', 'wait', gate).catch(() => {})
+    openSync(pipe, 'r')
+  }
   export const echo = (x) => x`)
 
-test('a partition whose threads native code holds gets no more of them than it has bells for', async () => {
+function makePipe(): string {
   const folder = mkdtempSync(join(tmpdir(), 'corelane-native-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
   const pipe = join(folder, 'pipe')
   execFileSync('mkfifo', [pipe])
+  return pipe
+}
+
+test('a partition whose threads native code holds gets no more of them than it has bells for', async () => {
+  const pipe = makePipe()
   const manager = create('values.js', { handlers: HANDLERS, partitions: 1, timeoutGraceMs: 10 })
-  onTestFinished(() => rmSync(folder, { recursive: true }))
   await manager.start()
   const first = () => manager.stats().partitions[0]!
   let refusal: unknown
@@ -46,4 +56,23 @@ test('a partition whose threads native code holds gets no more of them than it h
     openSync(pipe, 'r+')
   }
   expect(await within(manager.run('echo', 1), 'a command once they have ended')).toBe(1)
+})
+
+test('the next thread runs commands though a handler of the one that is held waited for another', async () => {
+  const pipe = makePipe()
+  const manager = create('values.js', { handlers: HANDLERS, partitions: 2, timeoutGraceMs: 10 })
+  await manager.start()
+  const gate = new Int32Array(new SharedArrayBuffer(4))
+  try {
+    const held = manager.run('holdAndWait', { pipe, gate }, { timeoutMs: 500 })
+    await failure(held, 'the one that is held')
+    const lost = () =>
+      manager.stats().partitions.reduce((sum, { terminating }) => sum + terminating, 0)
+    await until(() => lost() === 1, 'its thread is given up')
+    expect(await within(manager.run('echo', 1), 'a command while the other thread is busy')).toBe(1)
+  } finally {
+    Atomics.store(gate, 0, 1)
+    Atomics.notify(gate, 0)
+    openSync(pipe, 'r+')
+  }
 })

@@ -171,7 +171,8 @@ export class NestedServer implements NestedRequests {
         isRefused = true
         controller.abort()
       },
-      isOver: () => !from.window.isOpen(command.parent),
+      // One that was given up leaves its detached runs open.
+      isOver: () => from.isTerminating || !from.window.isOpen(command.parent),
       holdsPartition: from.partition,
       // Its successor has runs of its own.
       holdsRun: () => !partition.retiring.has(from),
