@@ -9,8 +9,13 @@ const AGAIN = `${HANDLERS.href}?again`
 const OTHERS = `data:text/javascript,export { echo, nap, fail, numbers } from '${HANDLERS.href}?others';
 export const gained = (payload) => payload`
 const BROKEN = 'data:text/javascript,throw new Error("mix: broken")'
+const PAUSE = 'new Promise((resolve) => setTimeout(resolve, 80))'
+/** Waits while it loads. */
+export const LATE = `data:text/javascript,await ${PAUSE}`
+/** The handlers, which take their time to load and to tear down. */
+const SLOW = `${LATE}; export * from '${HANDLERS.href}?slow'; export const teardown = () => ${PAUSE}`
 /** What a reload loads. */
-export const MODULES = [undefined, undefined, AGAIN, HANDLERS, OTHERS, BROKEN]
+export const MODULES = [undefined, undefined, AGAIN, HANDLERS, OTHERS, BROKEN, SLOW]
 
 const GROUPS = ['g1', 'g2']
 const KEYED = ['hash', 'single', 'custom']
@@ -61,7 +66,7 @@ export class MixPlan {
       retryLost: random.percent(50),
     }
     return {
-      handlers: HANDLERS,
+      handlers: random.percent(20) ? SLOW : HANDLERS,
       workerData,
       lanes: {
         plain: { priority: 0, ...maybe(30, { minConcurrency: 1, pressureThreshold: 3 }) },

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { FixedQueue, LaneTaskQueue, Piscina } from 'corelane/piscina'
 import { isAskedFor } from './mix-laws.js'
 import { MixLedger } from './mix-ledger.js'
-import { HANDLERS } from './mix-plan.js'
+import { HANDLERS, LATE } from './mix-plan.js'
 import { comesTrue, within } from './threads.js'
 
 /** Reached only by what hangs, on busy machines, too. */
@@ -29,6 +29,7 @@ export class PoolRound {
       minThreads: random.below(2),
       maxThreads: random.between(1, 3),
       idleTimeout: random.oneOf([0, 10, 10_000]),
+      ...(random.percent(30) ? { execArgv: ['--import', LATE] } : {}),
       maxQueue: random.oneOf([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, 'auto', 5]),
       concurrentTasksPerWorker: random.oneOf([1, 1, 4]),
       recordTiming: random.percent(50),
