@@ -201,6 +201,14 @@ describeWithTools(tools, () => {
     expect(run(['--test', 'work.test.mjs'], place)).toMatch(/pass 1/)
   })
 
+  test('node:test counts what handlers run in threads, as docs/testing.md says', () => {
+    const spec = `import { test } from 'node:test'\n${MODERN}`
+    const place = write({ title: 'node:test, coverage', spec: ['work.test.mjs', spec] })
+    const output = run(['--test', '--experimental-test-coverage', 'work.test.mjs'], place)
+    const [, lines, uncovered] = /\n\W*handlers\.mjs *\|([^|]*)\|.*\|(.*)/.exec(output) ?? [output]
+    expect([Number(lines), uncovered?.trim()]).toEqual([100, ''])
+  })
+
   test('proxyquire replaces the package in what uses it, and loads it where it is not replaced', () => {
     const spec = `
       const proxyquire = require('proxyquire')
