@@ -41,7 +41,7 @@ COMMAND_CASES.where(COMMANDS)({
     const [first, second, third] = all
     const statuses = await queue.commands!.cancel([second!.id, referenceTo(first!), 'unknown'])
     assert.deepEqual(statuses, ['cancelled', 'cancelled', 'unknown'])
-    assert.deepEqual(idsOf(await stage.take(queue, 1)), [third!.id])
+    assert.equal((await stage.takeOne(queue)).envelope.id, third!.id)
     await stage.nothing(queue)
     await stage.until('its submitter receives the end', () => told.length === 2)
     for (const { success, error } of told)
@@ -217,9 +217,9 @@ COMMAND_CASES.where({ ...COMMANDS, leaseMs: 500 })({
     stage.kill(one)
     assert.equal(await cancel(two, before!), 'stopping')
     await pause(600)
-    const [again] = await stage.take(two, 1)
-    assert.equal(again!.envelope.id, after!.id)
-    await two.release([again!], { reason: 'unstarted' })
+    const again = await stage.takeOne(two)
+    assert.equal(again.envelope.id, after!.id)
+    await two.release([again], { reason: 'unstarted' })
     assert.equal(await cancel(two, after!), 'cancelled')
     await stage.nothing(two)
     await holds(two, { leased: 0 })
@@ -228,8 +228,7 @@ COMMAND_CASES.where({ ...COMMANDS, leaseMs: 500 })({
 
 COMMAND_CASES.where({ needs: ['leases', 'commands', 'keyOrder'], strategy: 'hash' })({
   async 'a cancelled command keeps back none of its key, which keep their order'(stage, queue) {
-    const all = stage.envelopes(6, { key: 'k' })
-    await stage.fill(queue, all)
+    const all = await stage.fill(queue, stage.envelopes(6, { key: 'k' }))
     const [a, b, c, d, e, f] = all
     const first = await stage.take(queue, 1)
     assert.deepEqual(idsOf(first), [a!.id])
@@ -238,9 +237,9 @@ COMMAND_CASES.where({ needs: ['leases', 'commands', 'keyOrder'], strategy: 'hash
     await queue.release(first, { reason: 'unstarted' })
     const taken: string[] = []
     for (let i = 0; i < 2; i++) {
-      const [delivery] = await stage.take(queue, 1)
-      taken.push(delivery!.envelope.id)
-      await finish(queue, [delivery!])
+      const delivery = await stage.takeOne(queue)
+      taken.push(delivery.envelope.id)
+      await finish(queue, [delivery])
     }
     assert.deepEqual(taken, [d!.id, e!.id])
     await stage.nothing(queue)
@@ -251,8 +250,7 @@ COMMAND_CASES.where({ needs: ['leases', 'commands', 'keyOrder'], strategy: 'hash
 
 COMMAND_CASES.where({ ...COMMANDS, resultTtlMs: 200 })({
   async 'a cancelled id is new once its result has expired'(stage, queue) {
-    const envelope = stage.envelope()
-    await stage.fill(queue, [envelope])
+    const envelope = await stage.put(queue)
     await cancel(queue, envelope)
     await pause(250)
     assert.equal(await cancel(queue, envelope), 'unknown')

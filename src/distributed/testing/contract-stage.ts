@@ -129,10 +129,20 @@ export class ContractStage {
     return ids.flatMap((partitionId) => this.envelopes(count, { partitionId, ...members }))
   }
 
-  /** Enqueues commands and is sure that they were accepted. */
-  async fill(queue: LeasedQueue, envelopes: readonly CommandEnvelope[]): Promise<void> {
-    const accepted = envelopes.map(() => 'accepted')
-    assert.deepEqual(await queue.enqueueMany(envelopes), accepted)
+  /**
+   * Enqueues commands and is sure that they were accepted.
+   *
+   * @returns The same commands.
+   */
+  async fill<All extends readonly CommandEnvelope[]>(queue: LeasedQueue, all: All): Promise<All> {
+    const accepted = all.map(() => 'accepted')
+    assert.deepEqual(await queue.enqueueMany(all), accepted)
+    return all
+  }
+
+  /** Enqueues a command of members. */
+  async put(queue: LeasedQueue, members: Partial<CommandEnvelope> = {}): Promise<CommandEnvelope> {
+    return (await this.fill(queue, [this.envelope(members)]))[0]!
   }
 
   /** Waits until the id of a command is new, by enqueueing the command. */
@@ -178,7 +188,7 @@ export class ContractStage {
 
   /** Enqueues a command of members, and leases it. */
   async give(queue: LeasedQueue, members: Partial<CommandEnvelope> = {}): Promise<Delivery> {
-    await this.fill(queue, [this.envelope(members)])
+    await this.put(queue, members)
     return this.takeOne(queue)
   }
 

@@ -67,8 +67,7 @@ END_CASES.where({})({
   },
   async 'a retry counts a failure, and leaves the rest of a command as it was'(stage, queue) {
     const members = { retryCount: 1, priority: 7, submitter: 'me', payload: [1, 'two'] }
-    const envelope = stage.envelope(members)
-    await stage.fill(queue, [envelope])
+    const envelope = await stage.put(queue, members)
     for (const retryCount of [1, 2, 3, 4, 5]) {
       const delivery = await stage.takeOne(queue)
       assert.equal(delivery.envelope.retryCount, retryCount)
@@ -138,8 +137,7 @@ END_CASES.where({ needs: ['leases'] })({
     await finish(queue, [given[0]!, given[2]!])
   },
   async 'what was not started keeps its place and does not count'(stage, queue) {
-    const envelopes = stage.envelopes(6)
-    await stage.fill(queue, envelopes)
+    const envelopes = await stage.fill(queue, stage.envelopes(6))
     for (let turn = 0; turn < 5; turn++) {
       const given = await stage.take(queue, 3)
       assert.deepEqual(idsOf(given), idsOf(envelopes.slice(0, 3)))
@@ -165,7 +163,7 @@ END_CASES.where({ needs: ['leases'] })({
     await finish(two, again)
   },
   async 'crashes are counted anew after a failure'(stage, queue) {
-    await stage.fill(queue, stage.envelopes(1))
+    await stage.put(queue)
     for (let turn = 0; turn < 3; turn++) {
       for (const deliveries of [1, 2]) {
         const delivery = await stage.takeOne(queue)
@@ -227,7 +225,7 @@ END_CASES.where({ needs: ['leases'] })({
     assert.equal(await queue.dead.redrive([a!, b!.commandId, unknown, 'unknown']), 1)
     assert.equal(await queue.dead.drop([b!, b!.commandId]), 0)
     assert.deepEqual(idsOf(await queue.dead.list()), [c!.commandId, d!.commandId])
-    assert.deepEqual(idsOf(await stage.take(queue, 1)), [b!.commandId])
+    assert.equal((await stage.takeOne(queue)).envelope.id, b!.commandId)
     assert.equal(await queue.dead.drop([c!.commandId, d!]), 2)
     assert.deepEqual(await queue.dead.list(), [])
     assert.equal(await queue.dead.redrive([c!.commandId]), 0)
@@ -270,8 +268,7 @@ END_CASES.where({ needs: ['delay'] })({
     assert.deepEqual(idsOf(await stage.woken(queue)), [delivery.envelope.id])
   },
   async 'what was kept back has lost its place'(stage, queue) {
-    const envelopes = stage.envelopes(3)
-    await stage.fill(queue, envelopes)
+    const envelopes = await stage.fill(queue, stage.envelopes(3))
     await queue.release(await stage.take(queue, 1), { reason: 'unstarted', delayMs: 50 })
     await pause(150)
     const given = await stage.take(queue, 3)

@@ -140,8 +140,7 @@ ENQUEUE_CASES.where({})({
 
 ENQUEUE_CASES.where({ needs: ['leases'] })({
   async 'an id that is known is a duplicate and changes nothing'(stage, queue) {
-    const envelope = stage.envelope({ payload: 'first' })
-    await stage.fill(queue, [envelope])
+    const envelope = await stage.put(queue, { payload: 'first' })
     const again = await queue.enqueueMany([{ ...envelope, payload: 'second' }])
     assert.deepEqual(again, ['duplicate'])
     await queue.enqueue({ ...envelope, payload: 'third' })
@@ -194,7 +193,7 @@ ENQUEUE_CASES.where({ needs: ['leases'], resultTtlMs: 200 })({
     await finish(queue, await stage.giveAll(queue, [envelope]))
     await pause(250)
     await stage.fillAgain(queue, envelope)
-    assert.deepEqual(idsOf(await stage.take(queue, 1)), [envelope.id])
+    assert.equal((await stage.takeOne(queue)).envelope.id, envelope.id)
   },
   async 'an id is known while its command is dead, though its result has expired'(stage, queue) {
     const delivery = await stage.give(queue, { partitionId: 1 })
@@ -262,7 +261,7 @@ ENQUEUE_CASES.where({ needs: ['delay'] })({
     assert.deepEqual(await queue.enqueueMany([late]), ['duplicate'])
     assert.deepEqual(await stateOf(queue, late), { state: 'pending' })
     await holds(queue, { delayed: 1 })
-    assert.deepEqual(idsOf(await stage.take(queue, 1)), [prompt.id])
+    assert.equal((await stage.takeOne(queue)).envelope.id, prompt.id)
     const [delivery] = await stage.woken(queue)
     assert.equal(delivery!.envelope.id, late.id)
     // The engine's clock may count whole milliseconds.
@@ -273,8 +272,7 @@ ENQUEUE_CASES.where({ needs: ['delay'] })({
   },
   async 'a worker that waits already is given a command when its delay is over'(stage, queue) {
     const wait = stage.woken(queue)
-    const envelope = stage.envelope({ options: { delayMs: 150 } })
-    await stage.fill(queue, [envelope])
+    const envelope = await stage.put(queue, { options: { delayMs: 150 } })
     assert.deepEqual(idsOf(await wait), [envelope.id])
   },
 })

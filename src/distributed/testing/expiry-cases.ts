@@ -121,8 +121,7 @@ EXPIRY_CASES.where(BRIEFLY)({
   async 'expired commands come before younger ones, in their order'(stage, one, two) {
     const old = stage.envelopes(5)
     await stage.giveAll(one, old)
-    const young = stage.envelopes(5)
-    await stage.fill(one, young)
+    const young = await stage.fill(one, stage.envelopes(5))
     await pause(550)
     const given = await stage.take(two, 10)
     assert.deepEqual(idsOf(given), idsOf([...old, ...young]))
@@ -212,8 +211,7 @@ EXPIRY_CASES.where({ needs: ['leases', 'results'], leaseMs: 250, maxDeliveries: 
 
 EXPIRY_CASES.where({ needs: ['leases'], maxDeliveries: 1 })({
   async 'a poisoned command that is redriven may die as often again'(stage, queue) {
-    const envelope = stage.envelope()
-    await stage.fill(queue, [envelope])
+    const envelope = await stage.put(queue)
     for (let turn = 0; turn < 2; turn++) {
       const delivery = await stage.takeOne(queue)
       assert.equal(delivery.deliveries, 1)
@@ -228,7 +226,7 @@ EXPIRY_CASES.where({ needs: ['leases'], maxDeliveries: 1 })({
 
 EXPIRY_CASES.where({ needs: ['leases'], leaseMs: 20_000, maxDeliveries: 3 })({
   async 'a start that is reported twice counts once, and not if it is taken back'(stage, queue) {
-    await stage.fill(queue, stage.envelopes(1))
+    await stage.put(queue)
     await queue.release([await stage.takeOne(queue)], { reason: 'crash' })
     for (let turn = 0; turn < 3; turn++) {
       const delivery = await stage.takeOne(queue)

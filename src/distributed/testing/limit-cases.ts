@@ -315,8 +315,7 @@ LIMIT_CASES.where(GROUPS)({
   async 'a worker that waits is given a command of a group as it comes'(stage, queue) {
     const waiting = stage.woken(queue)
     await pause(50)
-    const [one] = some(stage, 'a', 1)
-    await stage.fill(queue, [one!])
+    const [one] = await stage.fill(queue, some(stage, 'a', 1))
     assert.deepEqual(idsOf(await waiting), [one!.id])
   },
   async 'no more of a group than its limit are out, on all workers'(stage, one, two) {
@@ -357,8 +356,7 @@ LIMIT_CASES.where(GROUPS)({
 
 LIMIT_CASES.where(TOGETHER)({
   async 'the commands of a group come in their order'(stage, queue) {
-    const all = some(stage, 'a', 30)
-    await stage.fill(queue, all)
+    const all = await stage.fill(queue, some(stage, 'a', 30))
     const given = [...(await stage.take(queue, 7)), ...(await stage.take(queue, 23))]
     assert.deepEqual(idsOf(given), idsOf(all))
   },
@@ -384,8 +382,7 @@ LIMIT_CASES.where(TOGETHER)({
     assert.ok(Math.abs(a! - c!) <= 2 && Math.abs(b! - 3 * a!) <= 6, `${a} ${b} ${c}`)
   },
   async 'commands with and without a group share a lane'(stage, queue) {
-    const plain = stage.envelopes(20)
-    await stage.fill(queue, plain)
+    const plain = await stage.fill(queue, stage.envelopes(20))
     await stage.fill(queue, some(stage, 'a', 20))
     const given = await stage.take(queue, 40)
     assert.deepEqual(tally(given), { '': 20, a: 20 })
@@ -412,13 +409,13 @@ LIMIT_CASES.where(TOGETHER)({
     ]
     let last = ''
     for (const [i, end] of ends.entries()) {
-      const [given] = await stage.take(queue, 1, terms)
+      const given = await stage.takeOne(queue, terms)
       await stage.nothing(queue, terms)
       // What was given back keeps its place; what is to be retried leaves it.
-      if (i === 1 || i === 2) assert.equal(given!.envelope.id, last)
-      else assert.notEqual(given!.envelope.id, last)
-      last = given!.envelope.id
-      await end(given!)
+      if (i === 1 || i === 2) assert.equal(given.envelope.id, last)
+      else assert.notEqual(given.envelope.id, last)
+      last = given.envelope.id
+      await end(given)
     }
     const left = await stage.take(queue, 1, terms)
     await stage.nothing(queue, terms)
@@ -431,9 +428,9 @@ LIMIT_CASES.where(TOGETHER)({
     }
     await holds(queue, { waiting: 0, leased: 0, dead: 1 })
     assert.equal(await queue.dead.redrive([(await queue.dead.list())[0]!.envelope.id]), 1)
-    const [again] = await stage.take(queue, 1, terms)
-    assert.equal(again!.envelope.group, 'a')
-    await finish(queue, [again!])
+    const again = await stage.takeOne(queue, terms)
+    assert.equal(again.envelope.group, 'a')
+    await finish(queue, [again])
   },
   async 'a group whose rate is spent goes on as soon as it may'(stage, queue) {
     await stage.fill(queue, some(stage, 'a', 6))
@@ -452,8 +449,7 @@ LIMIT_CASES.where(TOGETHER)({
 LIMIT_CASES.where({ ...TOGETHER, leaseMs: 500 })({
   async 'a worker that dies gives its slots back with its leases'(stage, one, two) {
     const terms = under({ concurrency: 2 })
-    const all = some(stage, 'a', 5)
-    await stage.fill(one, all)
+    await stage.fill(one, some(stage, 'a', 5))
     const lost = await stage.take(one, 2, terms)
     stage.kill(one)
     const again = await stage.take(two, 2, terms)
@@ -489,9 +485,8 @@ LIMIT_CASES.where({ needs: ['groups', 'delay'], numPartitions: 1 })({
 LIMIT_CASES.where({ needs: ['groups', 'commands'], numPartitions: 1 })({
   async 'commands of groups are found, listed and cancelled'(stage, queue) {
     const terms = under({ concurrency: 1 })
-    const all = some(stage, 'a', 4)
-    await stage.fill(queue, all)
-    const [given] = await stage.take(queue, 1, terms)
+    const all = await stage.fill(queue, some(stage, 'a', 4))
+    const given = await stage.takeOne(queue, terms)
     const commands = queue.commands!
     const listed = (await commands.peek('lane')).map(({ envelope }) => envelope!)
     assert.deepEqual(idsOf(listed), idsOf(all.slice(1)))
@@ -500,15 +495,15 @@ LIMIT_CASES.where({ needs: ['groups', 'commands'], numPartitions: 1 })({
     const stages = states.map((found) => found!.state)
     assert.deepEqual(stages, ['leased', 'waiting', 'waiting', 'waiting'])
     assert.deepEqual(await commands.cancel([all[1]!.id, all[0]!.id]), ['cancelled', 'stopping'])
-    await queue.release([given!], { reason: 'unstarted' })
-    const [next] = await stage.take(queue, 1, terms)
-    assert.equal(next!.envelope.id, all[2]!.id)
+    await queue.release([given], { reason: 'unstarted' })
+    const next = await stage.takeOne(queue, terms)
+    assert.equal(next.envelope.id, all[2]!.id)
     await stage.nothing(queue, terms)
-    await queue.release([next!], { reason: 'retry' })
-    const [last] = await stage.take(queue, 1, terms)
-    assert.equal(last!.envelope.id, all[3]!.id)
+    await queue.release([next], { reason: 'retry' })
+    const last = await stage.takeOne(queue, terms)
+    assert.equal(last.envelope.id, all[3]!.id)
     assert.equal((await commands.find(all[2]!.id))!.state, 'waiting')
-    await finish(queue, [last!])
+    await finish(queue, [last])
     await finish(queue, await stage.take(queue, 1, terms))
     await holds(queue, { waiting: 0, leased: 0 })
   },
