@@ -1,10 +1,18 @@
 // Goal: no answer of the engine on Redis is larger than a slow line carries in time, however large
 // commands and results are.
-// Method: a Redis that ends clients to which it has to send more than so many bytes at once.
+// Method: a Redis that ends clients to which it has to send more than so many bytes at once, and
+// what it says of its memory.
 
 import { expect, test } from 'vitest'
-import { describeWithRedis } from '../support/redis-server.ts'
-import { complete, completion, RedisQueues, take, takeAll } from './support/redis-moves.ts'
+import { describeWithRedis, startRedis } from '../support/redis-server.ts'
+import {
+  complete,
+  completion,
+  newClient,
+  RedisQueues,
+  take,
+  takeAll,
+} from './support/redis-moves.ts'
 
 const queues = new RedisQueues()
 const PAYLOAD = 'x'.repeat(2 ** 17)
@@ -83,6 +91,34 @@ describeWithRedis('answers of the engine on Redis', () => {
     expect(listed.map(({ envelope }) => envelope.id)).toEqual(all.slice(0, 3).map(({ id }) => id))
     const stats = String(await queues.admin.sendCommand(['INFO', 'commandstats']))
     expect(stats).toMatch(/cmdstat_hget:calls=3,/)
+  })
+
+  test('no script reads many large commands at once: as they are due, or are looked for', async () => {
+    const server = await startRedis()
+    const queue = await queues.start({ url: server.url })
+    const admin = newClient(server.url)
+    await admin.connect()
+    const peak = async () => {
+      const memory = String(await admin.sendCommand(['INFO', 'memory']))
+      return Number(/used_memory_peak:(\d+)/.exec(memory)![1])
+    }
+    const later = { laneId: 'later', options: { delayMs: 1 } }
+    for (const members of [{ group: 'b' }, later]) {
+      const all = queues.envelopes(COUNT, { payload: PAYLOAD, ...members })
+      for (const each of all) await queue.enqueueMany([each])
+    }
+    const given = await takeAll(queue, COUNT)
+    const before = await peak()
+    const lanes = [{ laneId: 'later', max: 1, priority: 5, boost: [] }]
+    await queue.lease({ partitions: [0, 1], lanes, max: 1, waitMs: 0 })
+    const { delayed } = await queue.counts()
+    expect(delayed).toBeGreaterThan(0)
+    expect(delayed).toBeLessThan(COUNT)
+    expect(await queue.commands.find(given.at(-1)!.envelope.id)).toMatchObject({ state: 'leased' })
+    const grown = (await peak()) - before
+    expect(grown).toBeLessThan((COUNT * PAYLOAD.length) / 4)
+    admin.destroy()
+    await server.stop()
   })
 
   test('large results are looked up, and large dead commands listed', async () => {

@@ -15,7 +15,7 @@
 // from when it was due.
 
 import { GROUPS } from './groups.ts'
-import { PENDING, RETURNED, SCRIPT_MAX, type Script, script } from './script.ts'
+import { ANSWER_BYTES, PENDING, READ_MAX, RETURNED, type Script, script } from './script.ts'
 
 export const FIND: Script = script('find')`${GROUPS}${PENDING}
 local place, id = redis.call('GET', KEYS[1]), ARGV[1] .. ':'
@@ -36,19 +36,26 @@ local function findInTurns(lane, of, lateAt, spot, from)
   local _, group = G.keptBack(spot)
   local head = G.mark(group)
   local to = '(' .. string.sub(head, 1, -2) .. ';'
-  local some = redis.call('ZRANGE', of.waiting, '[' .. from, to, 'BYLEX', 'LIMIT', 0, ${SCRIPT_MAX})
-  for _, value in ipairs(some) do
-    local bare = G.keptBack(value)
-    if isIt(string.sub(bare, 17)) then
-      return {'W', lane, '@' .. head .. string.sub(bare, 1, 15), string.sub(bare, 17), '', 0}
+  local bytes = 0
+  while from and bytes < ${ANSWER_BYTES} do
+    local some = redis.call('ZRANGE', of.waiting, '[' .. from, to, 'BYLEX', 'LIMIT', 0, ${READ_MAX})
+    for _, value in ipairs(some) do
+      local bare = G.keptBack(value)
+      if isIt(string.sub(bare, 17)) then
+        return {'W', lane, '@' .. head .. string.sub(bare, 1, 15), string.sub(bare, 17), '', 0}
+      end
+      bytes = bytes + #value
+    end
+    from = #some == ${READ_MAX} and string.sub(some[#some], 1, #head + 15) .. ';'
+  end
+  -- All that are out are pending; those of other groups are not read.
+  for _, held in ipairs(pendingIn(KEYS[2 * lane], '-', '+', 10000)) do
+    if redis.call('HGET', of.state, '@' .. held[1]) == group then
+      local found = redis.call('XRANGE', KEYS[2 * lane], held[1], held[1])[1]
+      if found and isIt(found[2][2]) then return stand(lane, held[1], found[2][2]) end
     end
   end
-  for _, found in ipairs(redis.call('XRANGE', KEYS[2 * lane], '-', '+')) do
-    if isIt(found[2][2]) then return stand(lane, found[1], found[2][2]) end
-  end
-  if #some == ${SCRIPT_MAX} then
-    return {'S', lane .. ' ' .. string.sub(some[#some], 1, #head + 15) .. ';'}
-  end
+  if from then return {'S', lane .. ' ' .. from} end
 end
 local lateAt, spot = string.match(place, '^P%+?(%d*)@(.*)$')
 if spot then
@@ -74,10 +81,15 @@ end
 local lane, from = string.match(ARGV[2], '^(%d+) (%S+)$')
 lane, from = tonumber(lane or 1), from or due or '-'
 if lane > lanes then return {'S', ''} end
-local some = redis.call('XRANGE', KEYS[2 * lane], from, '+', 'COUNT', ${SCRIPT_MAX})
-for _, found in ipairs(some) do
-  if isIt(found[2][2]) then return stand(lane, found[1], found[2][2]) end
+local bytes = 0
+while from and bytes < ${ANSWER_BYTES} do
+  local some = redis.call('XRANGE', KEYS[2 * lane], from, '+', 'COUNT', ${READ_MAX})
+  for _, found in ipairs(some) do
+    if isIt(found[2][2]) then return stand(lane, found[1], found[2][2]) end
+    bytes = bytes + #found[2][2]
+  end
+  from = #some == ${READ_MAX} and '(' .. some[#some][1]
 end
-if #some == ${SCRIPT_MAX} then return {'S', lane .. ' (' .. some[#some][1]} end
+if from then return {'S', lane .. ' ' .. from} end
 return {'S', lane + 1 .. ' ' .. (due or '-')}
 `

@@ -11,7 +11,17 @@
 // some.
 
 import { GROUPS } from './groups.ts'
-import { AVAILABLE, NOW, RETURNED, SCRIPT_MAX, type Script, script, WAKE } from './script.ts'
+import {
+  ANSWER_BYTES,
+  AVAILABLE,
+  NOW,
+  READ_MAX,
+  RETURNED,
+  SCRIPT_MAX,
+  type Script,
+  script,
+  WAKE,
+} from './script.ts'
 
 export const TEND: Script = script('tend')`${NOW}${AVAILABLE}${GROUPS}${WAKE}
 local time, lease, lanes = now(), tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -42,20 +52,30 @@ local function reap(stream, held, pending)
   if not isAll and moved < held then sooner(2, math.ceil(lease / 4)) end
   return moved
 end
+local bytes = 0
+-- What is due comes into its place. What is left, as they are large, is looked at again at once.
+local function bringIn(delayed, stream, of)
+  local moved, isEnd = 0, false
+  while not isEnd and moved < ${SCRIPT_MAX} and bytes < ${ANSWER_BYTES} do
+    local due = redis.call('ZRANGE', delayed, '-inf', time, 'BYSCORE', 'LIMIT', 0, ${READ_MAX})
+    for _, value in ipairs(due) do
+      if of then
+        local bare, group = G.keptBack(value)
+        G.wait(of, group, G.nextOrder(of), bare)
+      else
+        redis.call('XADD', stream, '*', 'v', value)
+      end
+      redis.call('ZREM', delayed, value)
+      moved, bytes = moved + 1, bytes + #value
+    end
+    isEnd = #due < ${READ_MAX}
+  end
+  return moved
+end
 for lane = 1, lanes do
   local stream, delayed = KEYS[2 * lane - 1], KEYS[2 * lane]
   local of, name = groupsOf(stream), laneOf(stream)
-  local due = redis.call('ZRANGE', delayed, '-inf', time, 'BYSCORE', 'LIMIT', 0, ${SCRIPT_MAX})
-  for _, value in ipairs(due) do
-    if of then
-      local bare, group = G.keptBack(value)
-      G.wait(of, group, G.nextOrder(of), bare)
-    else
-      redis.call('XADD', stream, '*', 'v', value)
-    end
-    redis.call('ZREM', delayed, value)
-  end
-  local moved, count, length = #due, 0, redis.call('XLEN', stream)
+  local moved, count, length = bringIn(delayed, stream, of), 0, redis.call('XLEN', stream)
   if length > 0 then
     local held, pending = leased(stream)
     local expired = held > 0 and reap(stream, held, pending) or 0
