@@ -4,6 +4,7 @@
 // A thread that spins takes a core from the thread it waits for, unless one is to spare. So
 // no thread spins while as many threads are awake as there are cores.
 
+import { nowMs } from '../base/clock.ts'
 import type { SharedMemory } from './views.ts'
 
 /** Threads that have a word of their own; those beyond count as asleep and never spin. */
@@ -112,19 +113,17 @@ export class AwakeThreads {
   }
 }
 
-/** Decides whether a wait begins by spinning: where that has not paid lately, it seldom does. */
+/** Where spinning never pays, one wait in so many begins with it. */
+const SKIP_MAX = 64
+
+/** Looks between two readings of the clock. */
+const LOOKS = 32
+
+/** Spins at the beginning of a wait: where that has not paid lately, it seldom does. */
 export class SpinHabit {
   /** Waits to be passed over before the next try. */
   #skip = 0
   #skipNext = 1
-  readonly #skipMax: number
-
-  /**
-   * @param skipMax - Where it never pays, one wait in so many spins.
-   */
-  constructor(skipMax: number) {
-    this.#skipMax = skipMax
-  }
 
   /** Whether spinning has not paid lately, so that a try should be given more time. */
   get isProbe(): boolean {
@@ -139,17 +138,31 @@ export class SpinHabit {
   }
 
   /**
-   * Learns from a try.
+   * Looks again and again, and learns from it.
    *
-   * @param hasPaid - Whether what was awaited came while spinning.
+   * @param endsMs - Until when, monotonic milliseconds.
+   * @param hasCome - Whether what is awaited has come.
+   * @returns Whether it came.
    */
-  learn(hasPaid: boolean): void {
+  spin(endsMs: number, hasCome: () => boolean): boolean {
+    do {
+      for (let i = 0; i < LOOKS; i++) {
+        if (!hasCome()) continue
+        this.#learn(true)
+        return true
+      }
+    } while (nowMs() < endsMs)
+    this.#learn(false)
+    return false
+  }
+
+  #learn(hasPaid: boolean): void {
     if (hasPaid) {
       this.#skip = 0
       this.#skipNext = 1
       return
     }
     this.#skip = this.#skipNext
-    this.#skipNext = Math.min(this.#skipNext * 2, this.#skipMax)
+    this.#skipNext = Math.min(this.#skipNext * 2, SKIP_MAX)
   }
 }

@@ -14,23 +14,17 @@ const SPIN_MS = 0.06
  */
 const PROBE_MS = 0.12
 
-/** Looks between two readings of the clock. */
-const SPIN_LOOKS = 32
-
-/** Where spinning never pays, one wait in so many begins with it. */
-const SPIN_SKIP_MAX = 64
-
 export class CommandSpin {
-  readonly #commands: RingReader
+  readonly #hasCome: () => boolean
   readonly #awake: AwakeThreads
-  readonly #habit = new SpinHabit(SPIN_SKIP_MAX)
+  readonly #habit = new SpinHabit()
 
   /**
    * @param commands - The ring that is looked at.
    * @param awake - Knows whether there is a core to spin on.
    */
   constructor(commands: RingReader, awake: AwakeThreads) {
-    this.#commands = commands
+    this.#hasCome = () => !commands.isEmpty
     this.#awake = awake
   }
 
@@ -38,14 +32,6 @@ export class CommandSpin {
   hasFound(): boolean {
     if (!this.#habit.isWorthTrying() || !this.#awake.hasCoreToSpare) return false
     const endsMs = nowMs() + (this.#habit.isProbe ? PROBE_MS : SPIN_MS)
-    do {
-      for (let i = 0; i < SPIN_LOOKS; i++) {
-        if (this.#commands.isEmpty) continue
-        this.#habit.learn(true)
-        return true
-      }
-    } while (nowMs() < endsMs)
-    this.#habit.learn(false)
-    return false
+    return this.#habit.spin(endsMs, this.#hasCome)
   }
 }

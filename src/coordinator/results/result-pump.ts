@@ -32,12 +32,6 @@ const SPIN_MS = 0.1
  */
 const SPIN_MS_SLEPT = 0.04
 
-/** Looks between two readings of the clock. */
-const SPIN_LOOKS = 32
-
-/** Where spinning never pays, one wait in so many begins with it. */
-const SPIN_SKIP_MAX = 64
-
 /** After so long the event loop must turn before the pump spins again: it serves everybody else. */
 const SPIN_TURN_MS = 1
 
@@ -76,7 +70,7 @@ export class ResultPump {
   #isLongDoze = false
   #isStopped = false
   readonly #awake: AwakeThreads
-  readonly #spins = new SpinHabit(SPIN_SKIP_MAX)
+  readonly #spins = new SpinHabit()
   /** When spinning began since the event loop last turned; 0 if it has not. */
   #spinningSinceMs = 0
 
@@ -136,20 +130,11 @@ export class ResultPump {
     const startedMs = nowMs()
     if (this.#spinningSinceMs === 0) this.#spinningSinceMs = startedMs
     else if (startedMs - this.#spinningSinceMs > SPIN_TURN_MS) return false
-    const endsMs = startedMs + ms
-    do {
-      for (let i = 0; i < SPIN_LOOKS; i++) {
-        if (!this.#takesLone()) continue
-        this.#spins.learn(true)
-        return true
-      }
-    } while (nowMs() < endsMs)
-    this.#spins.learn(false)
-    return false
+    return this.#spins.spin(startedMs + ms, this.#takesLone)
   }
 
   /** Takes a lone command's result, if it has come. */
-  #takesLone(): boolean {
+  readonly #takesLone = (): boolean => {
     if (!this.#hasResults()) return false
     this.#drain()
     // Its end lets nothing else be bound: its caller goes on before the manager.

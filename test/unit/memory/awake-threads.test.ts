@@ -66,22 +66,22 @@ test('a thread without a word counts as asleep', () => {
 })
 
 test('where spinning never pays it is tried less and less, down to a bound', () => {
-  const habit = new SpinHabit(8)
+  const habit = new SpinHabit()
   const tries: number[] = []
-  for (let wait = 0; wait < 60; wait++) {
+  for (let wait = 0; wait < 270; wait++) {
     if (!habit.isWorthTrying()) continue
     tries.push(wait)
-    habit.learn(false)
+    expect(habit.spin(0, () => false)).toBe(false)
   }
-  expect(tries).toEqual([0, 2, 5, 10, 19, 28, 37, 46, 55])
+  expect(tries).toEqual([0, 2, 5, 10, 19, 36, 69, 134, 199, 264])
 })
 
 test('once it pays it is tried every time', () => {
-  const habit = new SpinHabit(8)
-  for (let i = 0; i < 4; i++) if (habit.isWorthTrying()) habit.learn(false)
+  const habit = new SpinHabit()
+  for (let i = 0; i < 4; i++) if (habit.isWorthTrying()) habit.spin(0, () => false)
   expect(habit.isProbe).toBe(true)
   while (!habit.isWorthTrying());
-  habit.learn(true)
+  expect(habit.spin(0, () => true)).toBe(true)
   expect(habit.isProbe).toBe(false)
   expect(habit.isWorthTrying()).toBe(true)
 })
