@@ -11,7 +11,7 @@ header { display: flex; flex-wrap: wrap; gap: .8em; align-items: center; padding
 h1 { font-size: 1.1em; margin: 0 } h2 { font-size: 1em; margin: 0 0 .5em }
 .badge { padding: .1em .6em; border-radius: 1em; background: var(--accent); color: light-dark(#fff, #10131a) }
 main { display: grid; gap: 1em; padding: 1em; grid-template-columns: 1fr 1fr }
-@media (max-width: 60em) { main { grid-template-columns: 1fr } th:first-child, td:first-child { position: sticky; left: 0; background: var(--page); min-width: 7em; white-space: normal; overflow-wrap: anywhere } }
+@media (max-width: 60em) { main { grid-template-columns: 1fr } th:first-child, td:first-child { position: sticky; left: -.8em; background: var(--page); min-width: 7em; white-space: normal; overflow-wrap: anywhere } }
 section { border: 1px solid var(--line); border-radius: 6px; padding: .8em; overflow-x: auto; min-width: 0 }
 .wide { grid-column: 1 / -1 }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
