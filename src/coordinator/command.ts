@@ -3,11 +3,11 @@
 // Must not: choose a partition (dispatcher), or decide what follows a failed run (recovery).
 //
 // ```
-//             admit                      bind
-//  WAITING ───────────► QUEUED ────────────────────► BOUND
-//     │                  ▲  ▲ ◄──────────────────────  │
-//     │ admit, delayed   │  │          unbind          │
-//     └──────► DELAYED ──┘  └── (a retry: unbind, then delay)
+//             admit              bind
+//  WAITING ───────────► QUEUED ◄─────────► BOUND
+//                        ▲  │     unbind
+//                enqueue │  │ delay: by its options, or before it runs again
+//                       DELAYED
 //
 //  each but BOUND ── settle ──► SETTLED
 // ```

@@ -1,5 +1,5 @@
-// Queue manager: the public face of the runtime; wiring only.
-// Owns: its rooms' instances and its own state.
+// Queue manager: the public class. It checks what callers give and hands it to the runtime.
+// Must not: keep state besides its plan and its runtime.
 
 import { getEnvironmentData } from 'node:worker_threads'
 import { outside } from '../base/async-context.ts'
