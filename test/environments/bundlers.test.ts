@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { describeWithTools, isLockedVersion } from '../support/locked-packages.ts'
+import { ONE_SHOT } from '../support/one-shot.ts'
 import { readRecipes } from '../support/recipes.ts'
 import { readRows } from '../support/tables.ts'
 
@@ -17,10 +18,10 @@ const work = join(tools, '.work')
 const { files, recipes } = readRecipes(readFileSync(join(root, 'docs/bundlers.md'), 'utf8'))
 const folder = mkdtempSync(join(tmpdir(), 'corelane-bundled-'))
 
-/** Runs a line of a shell where the tools are found. */
-function shell(line: string, cwd: string): string {
+/** Runs a line of a shell where the tools are found, with more environment. */
+function shell(line: string, cwd: string, more = {}): string {
   const PATH = `${join(tools, 'node_modules/.bin')}${delimiter}${process.env.PATH}`
-  const env = { ...process.env, PATH }
+  const env = { ...process.env, PATH, ...more }
   const { status, stdout, stderr } = spawnSync(line, { cwd, env, shell: true, encoding: 'utf8' })
   expect(status, `${line}\n${stdout}\n${stderr}`).toBe(0)
   return stdout + stderr
@@ -64,7 +65,9 @@ describeWithTools(tools, () => {
       for (const [name, text] of [...files, ...own]) writeFileSync(join(place, name), text)
       writeFileSync(join(place, 'package.json'), '{ "type": "module" }')
       const [last, ...before] = lines.toReversed()
-      for (const line of before.toReversed()) expect(shell(line, place)).not.toMatch(/warn/i)
+      for (const line of before.toReversed()) {
+        expect(shell(line, place, ONE_SHOT)).not.toMatch(/warn/i)
+      }
       // The output alone, as it would be deployed.
       const deployed = join(folder, title.replace(/\W+/g, '-'))
       cpSync(join(place, 'dist'), join(deployed, 'dist'), { recursive: true })

@@ -7,6 +7,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSyn
 import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import { describeWithTools } from '../support/locked-packages.ts'
+import { ONE_SHOT } from '../support/one-shot.ts'
 
 const root = join(import.meta.dirname, '../..')
 const tools = join(import.meta.dirname, 'tools/typescript')
@@ -32,7 +33,9 @@ const versions = Object.keys(dependencies).filter((name) => name.startsWith('typ
 
 /** Runs a program of the tools on all folders; gives what it printed. */
 function run(...words: string[]): string {
-  const { stdout, stderr } = spawnSync(process.execPath, words, { cwd: work, encoding: 'utf8' })
+  const env = { ...process.env, ...ONE_SHOT }
+  const options = { cwd: work, env, encoding: 'utf8' } as const
+  const { stdout, stderr } = spawnSync(process.execPath, words, options)
   return stdout + stderr
 }
 
