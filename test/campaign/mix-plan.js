@@ -13,7 +13,9 @@ const PAUSE = 'new Promise((resolve) => setTimeout(resolve, 80))'
 /** Waits while it loads. */
 export const LATE = `data:text/javascript,await ${PAUSE}`
 /** The handlers, which take their time to load and to tear down. */
-const SLOW = `${LATE}; export * from '${HANDLERS.href}?slow'; export const teardown = () => ${PAUSE}`
+const SLOW = `data:text/javascript,${encodeURIComponent(`await ${PAUSE}
+  export * from '${HANDLERS.href}?slow'
+  export const teardown = () => ${PAUSE}`)}`
 /** What a reload loads. */
 export const MODULES = [undefined, undefined, AGAIN, HANDLERS, OTHERS, BROKEN, SLOW]
 
