@@ -2,7 +2,7 @@
 // them. Method: a page's files are written beside the packages that they import, and started.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { once, setMaxListeners } from 'node:events'
 import { rmSync, writeFileSync } from 'node:fs'
 import { Agent, get } from 'node:http'
 import { join } from 'node:path'
@@ -106,6 +106,7 @@ describeWithTools(PAGE_TOOLS, () => {
 
     // Clients that leave make room again, though the handlers have seconds of work before them.
     const leaving = new AbortController()
+    setMaxListeners(0, leaving.signal)
     const gone = range(20).map(() =>
       ask(`${url}/digest?rounds=100000`, { signal: leaving.signal }).catch((error) => error.code),
     )
