@@ -6,8 +6,9 @@ import { KEYS, LANES } from './mix-ledger.js'
 export const HANDLERS = new URL('./mix-handlers.js', import.meta.url)
 const AGAIN = `${HANDLERS.href}?again`
 /** A module with fewer handlers, and another one. */
-const OTHERS = `data:text/javascript,export { echo, nap, fail, numbers } from '${HANDLERS.href}?others';
-export const gained = (payload) => payload`
+const OTHERS = `data:text/javascript,${encodeURIComponent(`
+  export { echo, nap, fail, numbers } from '${HANDLERS.href}?others'
+  export const gained = (payload) => payload`)}`
 const BROKEN = 'data:text/javascript,throw new Error("mix: broken")'
 const PAUSE = 'new Promise((resolve) => setTimeout(resolve, 80))'
 /** Waits while it loads. */
