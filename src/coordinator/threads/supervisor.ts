@@ -260,7 +260,9 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
    */
   giveUpThread(incarnation: Incarnation, reason: Error): void {
     const partition = this.#partitions[incarnation.partition]!
-    if (this.#isClosing || partition.incarnation !== incarnation) return
+    // What has exited is replaced for that.
+    const isPresent = partition.incarnation === incarnation && incarnation.living !== undefined
+    if (this.#isClosing || !isPresent) return
     incarnation.giveUp()
     partition.vacate('waiting')
     partition.terminating.add(incarnation)
