@@ -11,6 +11,7 @@ import { TIMER_MS_MAX, TURN_END } from '../base/bounds.ts'
 import { Chain } from '../base/chain.ts'
 import { callListener, nowMs, timers } from '../base/clock.ts'
 import { Histogram } from '../base/histogram.ts'
+import { ANY_PARTITION } from '../coordinator/command.ts'
 import type { ManagerPlan } from '../coordinator/options.ts'
 import type { Runtime } from '../coordinator/runtime.ts'
 import type { Incarnation } from '../coordinator/threads/incarnation.ts'
@@ -227,9 +228,14 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     }
   }
 
-  /** Gives a task to a thread; false if none of these takes it. */
+  /** Gives a task to a thread, or ends it if there will be none; false if none takes it now. */
   #give(task: PoolTask, workers: PoolWorker[]): boolean {
     const { loadBalancer, concurrentTasksPerWorker } = this.#options
+    const refusal = workers.length === 0 ? this.#runtime?.refusal(ANY_PARTITION) : undefined
+    if (refusal !== undefined) {
+      this.#finish(task, false, task.reasonOf(refusal))
+      return true
+    }
     try {
       if (loadBalancer !== undefined) {
         const choice = loadBalancer(task, workers)
@@ -346,6 +352,7 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
         callListener((one) => this.emit('workerDestroy', one), worker)
         if (cause !== undefined && !hasRunning && this.#runtime) this.emit('error', cause)
       },
+      gaveUp: () => void TURN_END.then(this.#dispatch),
       demand: () => Math.ceil(this.#open.size / this.#options.concurrentTasksPerWorker),
     })
   }

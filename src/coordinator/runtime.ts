@@ -544,6 +544,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
 
   gaveUp(partition: number, reason: LaneError): void {
     this.events.failure('queue.partition.failed', partition, reason)
+    this.#observer?.gaveUp?.()
     this.health.changed()
     // Handlers may wait for commands that only this partition could have run.
     this.#nested.lowered()

@@ -81,6 +81,23 @@ const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> =
     'hangs',
     [{ resolved: 1 }, { resolved: 2 }],
   ],
+  'tasks in a queue of the user are rejected once no thread can start': [
+    async (make, Piscina) => {
+      const execArgv = ['--require', fixture('piscina/dies.cjs').pathname]
+      const given = [
+        { taskQueue: new Piscina.ArrayTaskQueue() },
+        { loadBalancer: (_task: unknown, _all: unknown) => null },
+      ]
+      const pools = given.map((one) => make({ execArgv, minThreads: 1, maxThreads: 1, ...one }))
+      const reasons = pools.flatMap((pool) => {
+        pool.on('error', () => {})
+        return [1, 2].map(() => reasonOf(pool.run(0)))
+      })
+      return Promise.race([Promise.all(reasons), turns(patienceMs(Piscina)).then(() => 'hangs')])
+    },
+    'hangs',
+    range(4).map(() => expect.objectContaining({ name: 'ConfigError' })),
+  ],
   'a Buffer stays a Buffer, in tasks and results': [
     async (make) => Buffer.isBuffer(await make().run(Buffer.from('b'))),
     false,

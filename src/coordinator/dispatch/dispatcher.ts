@@ -174,7 +174,7 @@ export class Dispatcher implements Admission<Command> {
    * Why no partition can run commands of a home; undefined if one can. Each call gives an error of
    * its own, which carries what became of a command.
    *
-   * @param home - The commands'.
+   * @param home - The commands', or any partition.
    */
   refusal(home: number): LaneError | undefined {
     const reason = this.#failureOf(home)
@@ -302,7 +302,7 @@ export class Dispatcher implements Admission<Command> {
   }
 
   #failureOf(home: number): LaneError | undefined {
-    if (!this.#isShared) return this.#partitions[home]!.failure
+    if (home !== ANY_PARTITION) return this.#partitions[home]!.failure
     for (const { state } of this.#partitions) {
       if (state === 'occupied' || state === 'waiting') return undefined
     }

@@ -73,6 +73,8 @@ export interface ThreadObserver {
   spawned?(incarnation: Incarnation): void
   loaded?(incarnation: Incarnation): void
   exited?(incarnation: Incarnation, report: ExitReport): void
+  /** A partition gets no thread any more. */
+  gaveUp?(): void
   /** Threads that have something to do, if it is not for the manager to say. */
   demand?(): number
   /** Takes what a thread printed; true keeps it from the streams of the process. */
