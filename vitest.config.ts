@@ -1,6 +1,6 @@
 // Vitest: pure tests run file by file in parallel, in processes that go on to the next file, so that
 // each loads what is tested once. Tests that start threads or processes come after them: most wait
-// more than they compute, so four files run at a time; then those that must not be disturbed, one
+// more than they compute, so three files run at a time; then those that must not be disturbed, one
 // after the other. Each of these files has a process of its own.
 
 import { readdirSync, readFileSync } from 'node:fs'
@@ -41,7 +41,7 @@ export default defineConfig({
           name: 'threads',
           include: ['test/**/*.test.ts'],
           exclude: [PURE, ...ALONE, 'test/fixtures/**', '**/node_modules/**', '**/.work/**'],
-          maxWorkers: 4,
+          maxWorkers: 3,
           sequence: { groupOrder: 1 },
         },
       },
