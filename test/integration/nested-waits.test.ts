@@ -2,7 +2,7 @@
 
 import { PartitionConfig, type QueueManagerOptions } from 'corelane'
 import { expect, test } from 'vitest'
-import { within } from '../support/deadline.ts'
+import { until, within } from '../support/deadline.ts'
 import { moduleOf, open } from '../support/managers.ts'
 
 const HANDLERS = `
@@ -11,7 +11,10 @@ const HANDLERS = `
   export const wide = (depth, context) => context.submit('narrow', 'narrow', depth)
   export const keyed = (key, context) => context.submit('wide', 'end', 0, { key })
   export const end = () => 'end'
-  export const toNarrow = (_, context) => context.submit('narrow', 'end')
+  export const toNarrow = async (ms, context) => {
+    if (ms > 0) await new Promise((go) => setTimeout(go, ms))
+    return context.submit('narrow', 'end')
+  }
   export function* count(to) { for (let i = 0; i < to; i++) yield i }
 `
 
@@ -56,6 +59,23 @@ test('a handler may not wait for a slot of a stream that needs its run to go on'
   while ((await within(values.next(), 'the next')).done !== true) read++
   expect(read).toBe(5_000)
   expect(await within(manager.submit('wide', 'toNarrow'), 'an end')).toBe('end')
+})
+
+test('what is bound where all handlers wait keeps out none of its lane that they wait for', async () => {
+  const manager = await openOver({
+    partitions: PartitionConfig.custom(2, ({ type }) => (type === 'toNarrow' ? 0 : 1)),
+    concurrencyPerPartition: 1,
+    lanes: { narrow: { maxConcurrency: 2 }, wide: {} },
+  })
+  // One slot is taken by a stream that rests, and one is free.
+  const values = manager.stream('narrow', 'count', 5_000)[Symbol.asyncIterator]()
+  expect((await within(values.next(), 'a value')).value).toBe(0)
+  const holder = manager.submit('wide', 'toNarrow', 100)
+  await until(() => manager.stats().lanes.wide!.running === 1, 'the holder')
+  const behind = manager.submit('narrow', 'toNarrow', 0)
+  expect(await within(holder, 'the holder')).toBe('end')
+  while ((await within(values.next(), 'the next')).done !== true);
+  expect(await within(behind, 'the one behind it')).toBe('end')
 })
 
 test('a handler that does not wait learns whether its command was accepted, and no more', async () => {

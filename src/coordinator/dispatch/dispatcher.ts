@@ -111,15 +111,15 @@ export class Dispatcher implements Admission<Command> {
    * @param commands - Taken back from a window.
    */
   takeBack(commands: readonly Command[]): void {
+    const { turns } = this.#backlog
+    // In the order it would keep its turn while all handlers of its home wait, perhaps for that.
+    if (!this.#isShared) turns.giveBack(commands.filter(({ lane }) => hasGroupLimits(lane)))
     if (this.isBinding) {
       this.#submitted.push(...commands)
       return
     }
     const now = this.#now()
-    for (const command of commands) {
-      if (this.#isHeldUp(command.lane, command.home)) this.#backlog.turns.giveBack([command])
-      this.#backlog.takeBack(command, now)
-    }
+    for (const command of commands) this.#backlog.takeBack(command, now)
   }
 
   /**

@@ -146,7 +146,7 @@ export class GroupTurns {
    *
    * @returns All the commands.
    */
-  giveBack(commands: Command[]): Command[] {
+  giveBack(commands: readonly Command[]): readonly Command[] {
     for (const command of commands) {
       const seat = command.extras?.group
       if (seat?.isReleased && seat.takesTurns) {

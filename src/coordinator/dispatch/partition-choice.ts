@@ -128,12 +128,16 @@ export class PartitionChoice {
     if (neverHoldsBack) return -1
     if (isPaused) return 0
     let holders = this.detachedRuns[index]!
+    for (const { window } of this.#partitions) holders += window?.load.restingIn(index) ?? 0
+    if (holders === 0) return -1
     let bound = 0
-    for (const { window } of this.#partitions) {
-      holders += window?.load.restingIn(index) ?? 0
-      bound += window?.load.inLane(index) ?? 0
+    for (const { window, isHeld } of this.#partitions) {
+      if (window === undefined) continue
+      bound += window.load.inLane(index)
+      // Where all handlers wait, perhaps for a command of this lane, none of them starts.
+      if (isHeld) for (const { started } of window.snapshotOf(index)) if (!started) bound--
     }
-    return holders === 0 ? -1 : bound + holders - slots
+    return bound + holders - slots
   }
 
   /** A partition where nothing runs; the one that will be first is kept free for the command. */
