@@ -2,7 +2,7 @@
 // rings, while callers abort and broadcasts run. Goal: every tree settles within a bound, whatever
 // its handlers wait for; a node either runs, is refused, or is aborted with its tree. Seeded.
 
-import { PartitionConfig, type QueueManager, RateLimitConfig } from 'corelane'
+import { type LaneOptions, PartitionConfig, type QueueManager, RateLimitConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { randomFrom } from '../../build/base/random.js'
 import { until, within } from '../support/deadline.ts'
@@ -12,13 +12,32 @@ import { range } from '../support/range.ts'
 const SEED = Number(process.env.CORELANE_SEED ?? 20261124)
 const TREES = 25
 const KEYS = ['a', 'b', 'c', 'd', 'e']
-const LANES = {
-  one: { maxConcurrency: 1 },
-  two: { maxConcurrency: 2 },
-  free: {},
-  other: { maxPending: 3 },
-  // Its tokens never run out; it is limited all the same, so its commands wait at the gate.
-  rated: { rateLimit: RateLimitConfig.perSecond(100_000) },
+const GROUPS = ['g', 'h']
+const NAMES = ['one', 'two', 'free', 'other', 'rated', 'turns']
+
+type Lanes = Record<string, LaneOptions>
+
+/** Lanes of which each is limited in its own way, and some in others as well. */
+function lanesOf(chance: () => number): Lanes {
+  const below = (count: number) => Math.floor(chance() * count)
+  const maybe = (percent: number, more: () => LaneOptions) =>
+    chance() * 100 < percent ? more() : {}
+  const each = (): LaneOptions => ({
+    ...maybe(50, () => ({ priority: below(3) })),
+    ...maybe(20, () => ({ minConcurrency: 1 })),
+    ...maybe(20, () => ({ groupConcurrency: 1 + below(2), groupWeights: { g: 3 } })),
+    ...maybe(15, () => ({ groupRateLimit: RateLimitConfig.perSecond(2_000) })),
+  })
+  const own: Lanes = {
+    one: { maxConcurrency: 1 },
+    two: { maxConcurrency: 2 },
+    free: {},
+    other: { maxPending: 3 },
+    // Its tokens never run out; it is limited all the same, so its commands wait at the gate.
+    rated: { rateLimit: RateLimitConfig.perSecond(100_000) },
+    turns: { maxConcurrency: 4, groupConcurrency: 1 },
+  }
+  return Object.fromEntries(NAMES.map((name) => [name, { ...each(), ...own[name] }]))
 }
 
 interface Child {
@@ -55,9 +74,15 @@ class Forest {
 
   /** Where a command goes. */
   place(): { lane: string; options: Record<string, unknown> } {
-    const lane = this.#pick(Object.keys(LANES))
+    const lane = this.#pick(NAMES)
     const hasKey = this.#hasKeys && this.#chance() < 0.7
-    return { lane, options: hasKey ? { key: this.#pick(KEYS) } : {} }
+    return {
+      lane,
+      options: {
+        ...(hasKey ? { key: this.#pick(KEYS) } : {}),
+        ...(this.#chance() < 0.3 ? { group: this.#pick(GROUPS) } : {}),
+      },
+    }
   }
 
   tree(depth: number): Tree {
@@ -82,7 +107,6 @@ const strategies = [
   ['roundRobin', PartitionConfig.roundRobin(2), false],
   ['hash', PartitionConfig.hash(2), true],
 ] as const
-const shared = { lanes: LANES, defaultLane: 'free' } as const
 
 /** Waits for all trees. */
 async function growTrees(manager: QueueManager, forest: Forest): Promise<void> {
@@ -132,8 +156,14 @@ const cases = strategies.flatMap(([name, partitions, hasKeys]) =>
 test.each(cases)(
   `every tree settles under $name with $concurrency at a time, also beside aborts (seed ${SEED})`,
   async ({ name, partitions, hasKeys, concurrency }) => {
-    const each = { concurrencyPerPartition: concurrency }
-    const manager = await open('nesting.js', { ...shared, partitions, ...each, ringBytes: 16_384 })
+    const own = SEED + name.length * 41 + concurrency
+    const manager = await open('nesting.js', {
+      lanes: lanesOf(randomFrom(own)),
+      defaultLane: 'free',
+      partitions,
+      concurrencyPerPartition: concurrency,
+      ringBytes: 16_384,
+    })
     await growTrees(manager, new Forest(SEED + name.length * 31 + concurrency, hasKeys))
     await abortTrees(manager, SEED + name.length * 37 + concurrency, hasKeys)
   },

@@ -202,26 +202,6 @@ test('a handler that runs by itself after a death may still wait for another com
   expect(await within(Promise.all(runs), 'all')).toEqual(['survived', 'waited', 'survived'])
 })
 
-test('one that was taken back for a more urgent one holds no slot of its group', async () => {
-  const manager = await open('nesting.js', {
-    partitions: PartitionConfig.custom(2, ({ type }) => (type === 'echo' ? 1 : 0)),
-    lanes: { urgent: { priority: 0 }, grouped: { priority: 1, groupConcurrency: 1 } },
-    concurrencyPerPartition: 1,
-  })
-  const group = 'a'
-  const wait = () => run(manager, 'wait', 40, { lane: 'urgent' })
-  await wait()
-  const call = { lane: 'grouped', type: 'echo', payload: 1, options: { group } }
-  const holder = run(manager, 'callLater', { ms: 200, call }, { lane: 'urgent' })
-  await until(() => manager.stats().lanes.urgent!.running === 1, 'the holder')
-  const behind = run(manager, 'echoHere', 2, { lane: 'grouped', group })
-  // They are more than the window of its partition has room for.
-  const urgent = range(6).map(wait)
-  expect(await holder).toBe(1)
-  expect(await behind).toBe(2)
-  await Promise.all(urgent)
-})
-
 test.each([
   ['single', PartitionConfig.single()],
   ['hash', PartitionConfig.hash(2)],
@@ -235,26 +215,6 @@ test.each([
   await within(reload, 'the reload')
   expect(manager.stats().partitions[0]).toMatchObject({ state: 'ready', incarnations: 2 })
   expect(await run(manager, 'call', call)).toBe('deep')
-})
-
-test('one that was taken back for a more urgent one holds no slot of its group', async () => {
-  const manager = await open('nesting.js', {
-    partitions: PartitionConfig.custom(2, ({ type }) => (type === 'echo' ? 1 : 0)),
-    lanes: { urgent: { priority: 0 }, grouped: { priority: 1, groupConcurrency: 1 } },
-    concurrencyPerPartition: 1,
-  })
-  const group = 'a'
-  const wait = () => run(manager, 'wait', 40, { lane: 'urgent' })
-  await wait()
-  const call = { lane: 'grouped', type: 'echo', payload: 1, options: { group } }
-  const holder = run(manager, 'callLater', { ms: 200, call }, { lane: 'urgent' })
-  await until(() => manager.stats().lanes.urgent!.running === 1, 'the holder')
-  const behind = run(manager, 'echoHere', 2, { lane: 'grouped', group })
-  // They are more than the window of its partition has room for.
-  const urgent = range(6).map(wait)
-  expect(await holder).toBe(1)
-  expect(await behind).toBe(2)
-  await Promise.all(urgent)
 })
 
 test.each([

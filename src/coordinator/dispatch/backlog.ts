@@ -182,32 +182,26 @@ export class Backlog {
     this.#heldCount++
   }
 
-  /** Lanes and keys of which commands are held at a place, and no detached run holds the key. */
-  *heldAt(place: number): Generator<{ readonly laneIndex: number; readonly key: string }> {
+  /** The most urgent held command of each lane and key at a place, unless a detached run holds it. */
+  *heldAt(place: number, nowMs: number): Generator<Command> {
     const { commands, detachedRuns } = this.#held[place]!
-    for (const held of commands.values()) if (!detachedRuns.has(held.key)) yield held
+    for (const [name, { key, waiting }] of commands) {
+      if (detachedRuns.has(key)) continue
+      const command = this.#frontOf(waiting, nowMs)
+      if (command === undefined) commands.delete(name)
+      else yield command
+    }
   }
 
-  /**
-   * Puts the most urgent held command of a key and lane into the order, or back into its group.
-   *
-   * @returns False if none was left that is not settled.
-   */
-  release(place: number, laneIndex: number, key: string, nowMs: number): boolean {
-    const { commands } = this.#held[place]!
-    const name = `${laneIndex}/${key}`
+  /** Puts a command that {@link Backlog.heldAt} gave into the order, or back into its group. */
+  release(command: Command, nowMs: number): void {
+    const { commands } = this.#held[placeOf(command.home)]!
+    const name = heldNameOf(command)
     const { waiting } = commands.get(name)!
-    let command: Command | undefined
-    for (const next of taking(waiting, nowMs)) {
-      this.#heldCount--
-      if (next.isSettled) continue
-      command = next
-      break
-    }
+    waiting.take(nowMs)
+    this.#heldCount--
     if (waiting.size === 0) commands.delete(name)
-    if (command === undefined) return false
     this.takeBack(command, nowMs)
-    return true
   }
 
   /** Holds a key while a run of it goes on in a thread that is being terminated. */
@@ -222,6 +216,17 @@ export class Backlog {
     const left = detachedRuns.get(key)! - 1
     if (left > 0) detachedRuns.set(key, left)
     else detachedRuns.delete(key)
+  }
+
+  /** The most urgent command of a queue of held ones; drops those before it that are settled. */
+  #frontOf(waiting: LaneQueue<Command>, nowMs: number): Command | undefined {
+    while (waiting.front(nowMs) !== undefined) {
+      const command = waiting.peek()!
+      if (!command.isSettled) return command
+      waiting.take(nowMs)
+      this.#heldCount--
+    }
+    return undefined
   }
 
   /** Whether a command that waits is the front of its lane at its place. */

@@ -363,17 +363,24 @@ export class Dispatcher implements Admission<Command> {
     if (this.#backlog.isDetached(command)) return true
     const partition = this.#partitions[command.home]!
     const { window } = partition
-    const { laneIndex, key, type } = command
-    if (partition.hasRetiringRun(key!)) return true
-    return window !== undefined && !this.#acceptsKey(window, laneIndex, key!, type.estimateUs)
+    if (partition.hasRetiringRun(command.key!)) return true
+    return window !== undefined && !this.#acceptsKey(window, command, command.type.estimateUs)
   }
 
-  /** Whether another command of a key may be bound; where groups are limited, only if none is. */
-  #acceptsKey(window: InFlightWindow, laneIndex: number, key: string, estimateUs?: number) {
-    if (!hasGroupLimits(this.#lanes[laneIndex]!))
-      return window.limits.acceptsKey(laneIndex, key, estimateUs)
-    // Behind another of its key it would keep a slot, and a handler may wait for just that.
-    return this.#lanes.every(({ index }) => window.load.ofKey(index, key) === 0)
+  /**
+   * Whether another command of its key may be bound. One of a group with limits may if none is that
+   * could start before it: behind that it would keep a slot, and a handler may wait for just that.
+   */
+  #acceptsKey({ limits, load }: InFlightWindow, command: Command, estimateUs?: number): boolean {
+    const { laneIndex, key, extras } = command
+    if (!extras?.group?.takesTurns || !hasGroupLimits(command.lane)) {
+      return limits.acceptsKey(laneIndex, key!, estimateUs)
+    }
+    return this.#lanes.every(({ index, isLimited }) => {
+      if (load.ofKey(index, key!) === 0) return true
+      // What waits at the gate of another lane may wait there for the handler that waits for this.
+      return isLimited && index !== laneIndex && !limits.hasStarted(index, key!)
+    })
   }
 
   #hold(command: Command, rank: number, now: number): void {
@@ -499,9 +506,10 @@ export class Dispatcher implements Admission<Command> {
     const window = partition?.window
     if (!backlog.holdsAny || window === undefined) return false
     let hasReleased = false
-    for (const { laneIndex, key } of backlog.heldAt(place)) {
-      if (partition!.hasRetiringRun(key) || !this.#acceptsKey(window, laneIndex, key)) continue
-      hasReleased = backlog.release(place, laneIndex, key, now) || hasReleased
+    for (const command of backlog.heldAt(place, now)) {
+      if (partition!.hasRetiringRun(command.key!) || !this.#acceptsKey(window, command)) continue
+      backlog.release(command, now)
+      hasReleased = true
     }
     return hasReleased
   }

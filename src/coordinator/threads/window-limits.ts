@@ -149,6 +149,14 @@ export class WindowLimits {
     return isShort && load.behindKeys < BEHIND_KEYS_MAX
   }
 
+  /** Whether a bound command of a lane and a key has started. */
+  hasStarted(laneIndex: number, key: string): boolean {
+    for (const { command, started } of this.#bound.snapshotOf(laneIndex)) {
+      if (started && command.key === key) return true
+    }
+    return false
+  }
+
   /** Commands of a lane that have not started and are not behind another of their key. */
   #startableIn(laneIndex: number): number {
     let count = 0

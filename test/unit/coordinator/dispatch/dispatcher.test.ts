@@ -399,6 +399,24 @@ test('a command whose group had its turn later does not push out a bound one of 
   expect([bind.mock.calls.length, rig.bound.load.count]).toEqual([4, 4])
 })
 
+test('what waits at the gate of another lane keeps none of its key from being bound', () => {
+  const { all } = laneTable({ narrow: { maxConcurrency: 1 }, api: { groupConcurrency: 1 } })
+  const plans = all.map(({ plan }) => plan)
+  const { rigs, dispatcher } = dispatcherOver(2, false, plans, 3)
+  const [narrow, api] = all
+  const place = (lane = api!, more = {}) => {
+    const { priority } = lane.plan
+    const made = command({ lane, rank: rankOf(priority, 128), home: 0, key: 'k', ...LONG, ...more })
+    dispatcher.place(made)
+    return made.isBound
+  }
+  expect(place(narrow)).toBe(true)
+  expect([place(api, { group: 'a' }), place()]).toEqual([true, true])
+  // Behind those, which start before it, it would keep a slot of its group.
+  expect(place(api, { group: 'b' })).toBe(false)
+  expect(rigs[0]!.bound.load.count).toBe(3)
+})
+
 test('one that leaves the order for its key, and gets its old place back, takes no other along', () => {
   const { all } = laneTable({ api: {} })
   const lane = all[0]!
