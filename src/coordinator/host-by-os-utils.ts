@@ -16,10 +16,14 @@ export interface HostStats {
   readonly uptimeSeconds: number
 }
 
+/** Counted once: the system lists all that it knows of each core, which takes 2 ms and more. */
+let cores: number | undefined
+
 /** The machine at this moment. */
 export function hostByOsUtils(): HostStats {
+  cores ??= osUtils.cpuCount()
   return {
-    cores: osUtils.cpuCount(),
+    cores,
     loadAverage: osUtils.loadavg(1),
     freeMemoryMb: osUtils.freemem(),
     totalMemoryMb: osUtils.totalmem(),
