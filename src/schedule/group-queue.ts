@@ -128,6 +128,11 @@ export class GroupQueue<T extends GroupItem> {
     return this.#rings[place]!.count > 0
   }
 
+  /** Whether the group of an item that waits may release nothing. */
+  isAtLimit({ flow }: GroupSeat): boolean {
+    return this.#flows.next[flow] === NONE
+  }
+
   /** How many items could be released now, at most. */
   get readyCount(): number {
     let flows = 0

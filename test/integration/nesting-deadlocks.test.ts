@@ -59,6 +59,27 @@ test('one that was taken back for a more urgent one holds no slot of its group',
   await Promise.all(urgent)
 })
 
+test.each([{}, { group: 'b' }])(
+  'held ones of a group at its limit hold up none (%j)',
+  async (other) => {
+    const manager = await open('nesting.js', {
+      partitions: PartitionConfig.hash(1),
+      lanes: { plain: {}, turns: { groupConcurrency: 1 } },
+      concurrencyPerPartition: 5,
+    })
+    const key = 'k'
+    const busy = run(manager, 'wait', 300, { lane: 'plain', key })
+    await until(hasRun(manager, 'plain'), 'it')
+    // All are held for their key, before their group has anything that runs.
+    const behind = range(8).map((i) => run(manager, 'echo', i, { lane: 'turns', group: 'a', key }))
+    const call = { lane: 'turns', type: 'echo', payload: 1, options: { key, ...other } }
+    const holder = run(manager, 'callLater', { ms: 100, call }, { lane: 'turns', group: 'a' })
+    expect(await holder).toBe(1)
+    expect(await Promise.all(behind)).toEqual(range(8))
+    await busy
+  },
+)
+
 test.each([
   ['single', PartitionConfig.single()],
   ['balanced over one', PartitionConfig.balanced(1)],

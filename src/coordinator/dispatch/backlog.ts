@@ -182,14 +182,20 @@ export class Backlog {
     this.#heldCount++
   }
 
-  /** The most urgent held command of each lane and key at a place, unless a detached run holds it. */
+  /**
+   * The most urgent held command of each lane and key at a place, unless a detached run holds that.
+   * The next of its key follows if it is released and its group is at a limit.
+   */
   *heldAt(place: number, nowMs: number): Generator<Command> {
     const { commands, detachedRuns } = this.#held[place]!
     for (const [name, { key, waiting }] of commands) {
       if (detachedRuns.has(key)) continue
-      const command = this.#frontOf(waiting, nowMs)
-      if (command === undefined) commands.delete(name)
-      else yield command
+      let command: Command | undefined
+      do {
+        command = this.#frontOf(waiting, nowMs)
+        if (command === undefined) commands.delete(name)
+        else yield command
+      } while (command !== undefined && this.turns.isAtLimit(command))
     }
   }
 

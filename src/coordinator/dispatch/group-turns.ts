@@ -6,6 +6,7 @@ import { nowMs } from '../../base/clock.ts'
 import type { LanePlan } from '../../model/lane.ts'
 import { GROUPS_LISTED, type GroupMetrics } from '../../model/metrics.ts'
 import { GroupQueue } from '../../schedule/group-queue.ts'
+import { SeatState } from '../../schedule/group-ring.ts'
 import { ANY_PARTITION, type Command, CommandState } from '../command.ts'
 import type { Lane } from '../lane-table.ts'
 import type { PartitionHandle } from '../threads/partition-handle.ts'
@@ -85,6 +86,12 @@ export class GroupTurns {
   /** Whether some group of a lane may release a command at a place. */
   isReady(laneIndex: number, place: number): boolean {
     return this.#queues[laneIndex]!.isReady(place)
+  }
+
+  /** Whether a command waits for its turn, and its group is at a limit. */
+  isAtLimit({ extras, laneIndex }: Command): boolean {
+    const seat = extras?.group
+    return seat?.state === SeatState.WAITING && this.#queues[laneIndex]!.isAtLimit(seat)
   }
 
   /** Of how many lanes some group may release a command at a place. */
