@@ -1,7 +1,7 @@
 // Dead-letter queue: commands that failed for good, kept to be looked at and run again.
 // Owns: the letters, the newest at the end.
 
-import { laneError, releaseCalls, show } from '../../base/errors.ts'
+import { type LaneError, laneError, releaseCalls, show } from '../../base/errors.ts'
 import type { CommandOptions } from '../../model/command.ts'
 import type { ManagerEvents } from '../manager-events.ts'
 import type { EventHub } from './event-hub.ts'
@@ -88,16 +88,15 @@ export class DeadLetterQueue {
    */
   async redrive(id: string): Promise<unknown> {
     const letter = this.get(id)
-    if (letter === undefined) {
-      throw laneError('CORELANE_UNKNOWN_DEAD_LETTER', { received: show(id) })
-    }
+    if (letter === undefined) throw unknown(id)
     return this.#redrive(letter)
   }
 
   /**
    * Submits the commands of all letters anew, the oldest first, and removes the letters.
    *
-   * @returns How each of them ended.
+   * @returns How each of them ended. A letter that a getter of another's payload has redriven or
+   * purged is rejected with `CORELANE_UNKNOWN_DEAD_LETTER`.
    */
   redriveAll(): Promise<PromiseSettledResult<unknown>[]> {
     const letters = this.list()
@@ -148,6 +147,7 @@ export class DeadLetterQueue {
     const onRefused = () => this.add(letter)
     this.#leaving.add(letter)
     try {
+      if (!this.#letters.has(letter)) throw unknown(letter.id)
       const result = this.#events.resubmit(lane, type, payload, options, onRefused)
       this.#remove(letter)
       return result
@@ -165,4 +165,8 @@ export class DeadLetterQueue {
     if (namesakes.length === 1) this.#byId.delete(id)
     else namesakes.splice(namesakes.indexOf(letter), 1)
   }
+}
+
+function unknown(id: string): LaneError {
+  return laneError('CORELANE_UNKNOWN_DEAD_LETTER', { received: show(id) })
 }

@@ -163,6 +163,29 @@ test('redriving all submits every letter, the oldest first, and tells how each e
   expect(left()).toEqual(['c'])
 })
 
+test.each([
+  ['redrive', ['a', 'b', 'c']],
+  ['purge', ['a', 'c']],
+] as const)('a letter that a getter of another takes away by %s runs no more', async (act, ran) => {
+  const submitted: string[] = []
+  const queue: DeadLetterQueue = new DeadLetterQueue(
+    3,
+    { dropped: () => {} },
+    {
+      resubmit: (_lane, _type, payload) => {
+        const { of: id } = payload as { of: string }
+        submitted.push(id)
+        if (id === 'a') void queue[act]('b')
+        return Promise.resolve()
+      },
+    },
+  )
+  for (const id of 'abc') queue.add(letter(id))
+  const ends = await queue.redriveAll()
+  expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+  expect([submitted, queue.size]).toEqual([ran, 0])
+})
+
 test('purging tells how many letters it removed, and nobody hears of them', () => {
   const { queue, dropped, left } = queueOf(10, 'abc')
   expect([queue.purge('z'), queue.purge('b'), left()]).toEqual([0, 1, ['a', 'c']])
