@@ -167,6 +167,24 @@ test('a wait that is closed while the queue answers gives the command back', asy
   expect(least.lists[0]!.map(({ id }) => id)).toEqual(['late'])
 })
 
+test('a command that is dequeued while the queue is closed goes back', async () => {
+  const least = new ListQueue()
+  let answer = (): void => {}
+  const dequeue = least.dequeue.bind(least)
+  least.dequeue = (partitionId) =>
+    new Promise((resolve) => {
+      answer = () => resolve(dequeue(partitionId))
+    })
+  const queue = liftQueue(least)
+  await queue.enqueue(envelope({ id: 'late' }))
+  const taken = queue.dequeue(0)
+  const closing = queue.close()
+  answer()
+  expect(await within(taken, 'the answer')).toBe(null)
+  await within(closing, 'close')
+  expect(least.lists[0]!.map(({ id }) => id)).toEqual(['late'])
+})
+
 test('an empty queue is asked more and more seldom', async () => {
   const least = new ListQueue()
   const queue = liftQueue(least, { pollMs: 10, maxPollMs: 80 })
@@ -240,6 +258,24 @@ test('an enqueue that the queue refused can be repeated', async () => {
   least.enqueue = enqueue
   expect(await queue.enqueueMany([command])).toEqual(['accepted'])
   expect(await queue.enqueueMany([command])).toEqual(['duplicate'])
+})
+
+test('an id is no duplicate of one that the queue is about to refuse', async () => {
+  const least = new ListQueue()
+  let refuse = (): void => {}
+  least.enqueue = () =>
+    new Promise((_, reject) => {
+      refuse = () => reject(new Error('no connection'))
+    })
+  const queue = liftQueue(least)
+  const command = envelope()
+  const calls = [queue.enqueueMany([command]), queue.enqueueMany([command])]
+  refuse()
+  for (const call of calls) {
+    expect((await failure(call, 'enqueue')).message).toBe('no connection')
+  }
+  least.enqueue = async () => {}
+  expect(await queue.enqueueMany([command])).toEqual(['accepted'])
 })
 
 test('what is remembered is bounded', async () => {

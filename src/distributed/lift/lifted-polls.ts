@@ -18,7 +18,8 @@ const KEPT_MAX = 256
 
 /** What is left of a request. */
 interface Wanted {
-  readonly lanes: Map<string, number>
+  /** Most of each lane; undefined: any lane will do. */
+  readonly lanes?: Map<string, number>
   left: number
 }
 
@@ -50,9 +51,7 @@ export class LiftedPolls {
     const wanted = { lanes: new Map(lanes.map((lane) => [lane.laneId, lane.max])), left: max }
     let pauseMs = this.#minMs
     for (;;) {
-      const round = this.#round(partitions, wanted)
-      this.#rounds.add(round)
-      const taken = await round.finally(() => this.#rounds.delete(round))
+      const taken = await this.#round(partitions, wanted)
       const leftMs = endMs - nowMs()
       if (taken.length > 0 || leftMs <= 0 || signal?.aborted || this.#isClosed) return taken
       // Rounded up: a timer cuts fractions off, and would ask once more just before the end.
@@ -64,7 +63,7 @@ export class LiftedPolls {
 
   /** Takes the next command of a partition, whatever its lane, without waiting. */
   async takeNext(partitionId: number): Promise<CommandEnvelope | undefined> {
-    return this.#keptOf(partitionId).shift() ?? this.#next(partitionId)
+    return (await this.#round([partitionId], { left: 1 }))[0]
   }
 
   /** Stops waiting. Resolves with what was taken from the queue and not given out. */
@@ -78,7 +77,13 @@ export class LiftedPolls {
   }
 
   /** Asks every partition until it has nothing or everything that is wanted has come. */
-  async #round(partitions: readonly number[], wanted: Wanted): Promise<CommandEnvelope[]> {
+  #round(partitions: readonly number[], wanted: Wanted): Promise<CommandEnvelope[]> {
+    const round = this.#ask(partitions, wanted)
+    this.#rounds.add(round)
+    return round.finally(() => this.#rounds.delete(round))
+  }
+
+  async #ask(partitions: readonly number[], wanted: Wanted): Promise<CommandEnvelope[]> {
     const taken: CommandEnvelope[] = []
     try {
       for (const partitionId of partitions) {
@@ -114,10 +119,11 @@ export class LiftedPolls {
 function takeKept(kept: CommandEnvelope[], wanted: Wanted, taken: CommandEnvelope[]): void {
   for (let index = 0; index < kept.length && wanted.left > 0; ) {
     const envelope = kept[index]!
-    const left = wanted.lanes.get(envelope.laneId) ?? 0
+    const { lanes } = wanted
+    const left = lanes === undefined ? wanted.left : (lanes.get(envelope.laneId) ?? 0)
     if (left > 0) {
       kept.splice(index, 1)
-      wanted.lanes.set(envelope.laneId, left - 1)
+      lanes?.set(envelope.laneId, left - 1)
       wanted.left--
       taken.push(envelope)
     } else index++

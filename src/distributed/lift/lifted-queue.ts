@@ -141,6 +141,8 @@ interface Known {
   readonly submitter: string | undefined
   readonly acceptedAtMs: number
   result: CommandResult | undefined
+  /** The call that added it, where it was enqueued here. */
+  readonly added: Promise<void> | undefined
 }
 
 class LiftedQueue implements EngineCore {
@@ -298,10 +300,16 @@ class LiftedQueue implements EngineCore {
   }
 
   async #enqueueOnce(envelope: CommandEnvelope): Promise<EnqueueStatus> {
-    if (this.#known.has(envelope.id)) return 'duplicate'
-    this.#remember(envelope)
+    const known = this.#known.get(envelope.id)
+    if (known !== undefined) {
+      // If that call fails the queue has neither.
+      await known.added
+      return 'duplicate'
+    }
+    const added = (async () => this.#queue.enqueue(envelope))()
+    this.#remember(envelope, added)
     try {
-      await this.#queue.enqueue(envelope)
+      await added
     } catch (error) {
       this.#known.delete(envelope.id)
       throw error
@@ -346,10 +354,11 @@ class LiftedQueue implements EngineCore {
   }
 
   /** @returns The same. */
-  #remember(envelope: CommandEnvelope): CommandEnvelope {
+  #remember(envelope: CommandEnvelope, added?: Promise<void>): CommandEnvelope {
     const { id, submitter } = envelope
     if (this.#known.has(id)) return envelope
-    this.#known.set(id, { submitter, acceptedAtMs: estimateOf(envelope), result: undefined })
+    const acceptedAtMs = estimateOf(envelope)
+    this.#known.set(id, { submitter, acceptedAtMs, result: undefined, added })
     if (this.#known.size > this.#maxKnown) {
       const [oldest] = this.#known.keys()
       this.#known.delete(oldest!)
