@@ -10,7 +10,14 @@ import { block, failure, refused, until, within } from '../support/deadline.ts'
 import { FlakyProxy } from '../support/flaky-proxy.js'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
 import { uncaughtBy } from '../support/uncaught.ts'
-import { complete, newClient, RedisQueues, take, takeAll } from './support/redis-moves.ts'
+import {
+  complete,
+  completion,
+  newClient,
+  RedisQueues,
+  take,
+  takeAll,
+} from './support/redis-moves.ts'
 
 const queues = new RedisQueues()
 
@@ -147,20 +154,36 @@ describeWithRedis('the engine on Redis, in trouble', () => {
     expect(await complete(worker, [kept!])).toEqual(['done'])
   })
 
-  test('a completion whose answer was lost is repeated and counts once', async () => {
+  test('an end whose answer was lost is said again, and counts once', async () => {
     await using proxy = await FlakyProxy.open(queues.redis.port)
     const worker = await start({ url: proxy.url, commandTimeoutMs: 400 })
     const other = await start()
     const told: string[] = []
     await other.announce('me', ({ commandId }) => told.push(commandId))
-    await worker.enqueueMany(queues.envelopes(20, { submitter: 'me' }))
-    const given = await takeAll(worker, 20)
+    await worker.enqueueMany(queues.envelopes(23, { submitter: 'me' }))
+    const given = await takeAll(worker, 23)
+    const [first, second, dead, ...ended] = given.map((each) => completion(each, worker))
+    // Redis knows both scripts from now on.
+    await worker.completeMany([first!])
+    await worker.deadLetter(second!.delivery, 'no use', second!.result)
     proxy.dropReplies()
-    const completed = complete(worker, given)
-    await until(() => told.length === 20, 'the results are told')
+    // In one call.
+    const completed = worker.completeMany(ended)
+    const buried = worker.deadLetter(dead!.delivery, 'no use', dead!.result)
+    await until(() => told.length === 23, 'the results are told')
     proxy.pass()
     expect(await completed).toEqual(Array(20).fill('done'))
-    expect(told).toHaveLength(20)
+    expect(await buried).toBe('done')
+    // In another, where the time of the first was up.
+    expect(await worker.completeMany(ended)).toEqual(Array(20).fill('done'))
+    expect(await worker.deadLetter(dead!.delivery, 'no use', dead!.result)).toBe('done')
+    const others = ended.map(({ delivery, result }) => ({
+      delivery,
+      result: { ...result, durationMs: result.durationMs + 1 },
+    }))
+    expect(await worker.completeMany(others)).toEqual(Array(20).fill('stale'))
+    expect(await worker.deadLetter(dead!.delivery, 'other', dead!.result)).toBe('stale')
+    expect(told).toHaveLength(23)
   })
 
   test('what a listener to results throws is uncaught, and costs no announcement', async () => {

@@ -492,7 +492,7 @@ export interface LeasedQueue extends DistributedQueue {
   extend(deliveries: readonly Delivery[]): Promise<LeaseExtension>
   /**
    * Ends commands. The first completion of an id counts, from any worker that has it; a later one
-   * is stale.
+   * is stale, but for the same one that is said again since its answer was lost.
    *
    * @param completions - Each with the delivery it ends.
    * @returns In their order.

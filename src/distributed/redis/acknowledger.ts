@@ -55,7 +55,7 @@ export class RedisAcknowledger extends RedisPart {
       })
       const commands = positions.map((position) => names.command(envelopes[position]!.id))
       const packed = pack(positions.map((position) => results[position]!))
-      const args = [consumer, plan.resultTtlMs, 0, lanes.length, lines.join('\n'), packed]
+      const args = [consumer, plan.resultTtlMs, lanes.length, lines.join('\n'), packed]
       return [
         COMPLETE,
         [...names.streams(lanes), ...commands, ...names.groups(...lanes)],
@@ -99,7 +99,7 @@ export class RedisAcknowledger extends RedisPart {
     const [status] = await this.#settle([delivery], ({ names, lanes, words }) => {
       const { dead, deadOrder, deadLanes } = names
       const place = [...names.streams(lanes), names.command(id)]
-      const command = [consumer, ...words[0]!.split(' ').slice(1), 0, plan.resultTtlMs, id, laneId]
+      const command = [consumer, ...words[0]!.split(' ').slice(1), plan.resultTtlMs, id, laneId]
       return [
         DEAD_LETTER,
         [...place, dead, deadOrder, deadLanes, ...names.groups(...lanes)],

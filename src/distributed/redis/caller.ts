@@ -85,27 +85,23 @@ export class RedisCaller {
    */
   run<Answer extends Reply = Reply>(...call: Call): Promise<Answer> {
     const [script, keys, args] = call
-    const { mark, isOnce } = script
     const given = args.map((arg) => (typeof arg === 'number' ? String(arg) : arg))
     const words = ['', '', String(keys.length), ...keys, ...given]
     let isKnown = true
-    let isRepeat = false
     const attempt = async () => {
       words[0] = isKnown ? 'EVALSHA' : 'EVAL'
       words[1] = isKnown ? script.sha : script.source
-      if (isRepeat && mark !== undefined) words[2 + keys.length + mark] = '1'
       try {
         return (await this.#link.send(words)) as Answer
       } catch (error) {
         if (isErrorValue(error) && error.message.startsWith('NOSCRIPT')) isKnown = false
         if (error instanceof LinkLost && error.wasSent) {
-          isRepeat = true
           this.#report('answer-lost', `${script.name}: ${error.message}`)
         }
         throw error
       }
     }
-    return this.repeat(attempt, { isOnce })
+    return this.repeat(attempt, script)
   }
 
   /** Sends a command that may be sent again. */

@@ -42,7 +42,7 @@ END_CASES.where({})({
     const statuses = await queue.completeMany([
       { delivery: first!, result: failureOf(first!, queue, 'too late') },
       { delivery: second!, result: successOf(second!, queue) },
-      { delivery: second!, result: successOf(second!, queue) },
+      { delivery: second!, result: successOf(second!, queue, 'another') },
     ])
     assert.deepEqual(statuses, ['stale', 'done', 'stale'])
   },

@@ -5,22 +5,21 @@
 //       then  keys of groups, of streams whose commands have some
 // ARGV  1   consumer
 //       2   time to live of results, ms
-//       3   `1` if this is asked again
-//       4   how many streams
-//       5   of each command: number of its stream, entry, counter, number of its channel (0: none;
+//       3   how many streams
+//       4   of each command: number of its stream, entry, counter, number of its channel (0: none;
 //           -1: none, and nothing of it is kept)
-//       6   the results, each with its length before it
-//       7…  the channels
-// Returns for each command 1 if this completion counts, else 0.
+//       5   the results, each with its length before it
+//       6…  the channels
+// Returns for each command 1 if this completion counts, or is one that counted, else 0.
 
 import { GROUPS } from './groups.ts'
 import { HELD, type Script, script, WAKE } from './script.ts'
 
-export const COMPLETE: Script = script('complete', { mark: 3 })`${HELD}${GROUPS}${WAKE}
-local consumer, ttl, isRepeat, results = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[6]
+export const COMPLETE: Script = script('complete')`${HELD}${GROUPS}${WAKE}
+local consumer, ttl, results = ARGV[1], ARGV[2], ARGV[5]
 local statuses, ended, frames = {}, {}, {}
-local i, at, first = 0, 1, tonumber(ARGV[4])
-for lane, entry, counter, to in string.gmatch(ARGV[5], '(%S+) (%S+) (%S+) (%S+)') do
+local i, at, first = 0, 1, tonumber(ARGV[3])
+for lane, entry, counter, to in string.gmatch(ARGV[4], '(%S+) (%S+) (%S+) (%S+)') do
   i = i + 1
   local stream, key, channel = KEYS[tonumber(lane)], KEYS[first + i], tonumber(to)
   local from = at
@@ -41,8 +40,8 @@ for lane, entry, counter, to in string.gmatch(ARGV[5], '(%S+) (%S+) (%S+) (%S+)'
       -- The first completion counts.
       redis.call('SET', key, before, 'KEEPTTL')
     end
-  elseif isRepeat and redis.call('GET', key) == result then
-    -- The answer of the first time was lost.
+  elseif redis.call('GET', key) == result then
+    -- It is said again: the answer of the first time was lost.
     statuses[i] = 1
   end
 end
@@ -51,7 +50,7 @@ for stream, entries in pairs(ended) do
   if entered > 0 then wake(stream, entered) end
 end
 for channel, parts in pairs(frames) do
-  redis.call('PUBLISH', ARGV[6 + channel], table.concat(parts))
+  redis.call('PUBLISH', ARGV[5 + channel], table.concat(parts))
 end
 return statuses
 `

@@ -14,16 +14,10 @@
 
 import { createHash } from 'node:crypto'
 
-/** How a script is asked again when its answer was lost. Default: as it was. */
-interface Repetition {
-  /** Which argument is set to `1` then, from 1. */
-  readonly mark?: number
-  /** Whether it is not asked again. */
-  readonly isOnce?: boolean
-}
-
 /** A script and the name Redis knows it by. */
-export interface Script extends Repetition {
+export interface Script {
+  /** Whether it is not asked again when its answer was lost. */
+  readonly isOnce: boolean
   readonly name: string
   readonly source: string
   readonly sha: string
@@ -159,12 +153,12 @@ end
  */
 export function script(
   name: string,
-  { flags = 'allow-oom', ...repetition }: Repetition & { readonly flags?: string } = {},
+  { flags = 'allow-oom', isOnce = false } = {},
 ): (texts: TemplateStringsArray, ...pieces: readonly (string | number)[]) => Script {
   return (texts, ...pieces) => {
     const head = `#!lua${flags === '' ? '' : ` flags=${flags}`}\n-- corelane ${name}`
     const source = head + String.raw({ raw: texts }, ...pieces)
     const sha = createHash('sha1').update(source).digest('hex')
-    return Object.freeze({ name, source, sha, ...repetition })
+    return Object.freeze({ name, source, sha, isOnce })
   }
 }
