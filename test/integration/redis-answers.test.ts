@@ -93,6 +93,28 @@ describeWithRedis('answers of the engine on Redis', () => {
     expect(stats).toMatch(/cmdstat_hget:calls=3,/)
   })
 
+  for (const [what, members] of [
+    ['commands', {}],
+    ['commands of a group', { group: 'b' }],
+  ] as const) {
+    test(`large ${what} go back to run again, few in one script`, async () => {
+      const { queue, lost } = await start()
+      await fill(queue, members)
+      const given = await takeAll(queue, COUNT)
+      const calls = async () => {
+        const stats = String(await queues.admin.sendCommand(['INFO', 'commandstats']))
+        return Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)![1])
+      }
+      const before = await calls()
+      expect(new Set(await queue.release(given, { reason: 'retry' }))).toEqual(new Set(['done']))
+      // 4 MiB in each.
+      expect((await calls()) - before).toBeGreaterThanOrEqual(3)
+      await complete(queue, await takeAll(queue, COUNT))
+      expect(await take(queue, 1, 0)).toEqual([])
+      expect(lost).toEqual([])
+    })
+  }
+
   test('no script reads many large commands at once: as they are due, or are looked for', async () => {
     const server = await startRedis()
     const queue = await queues.start({ url: server.url })

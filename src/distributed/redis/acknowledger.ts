@@ -151,13 +151,14 @@ export class RedisAcknowledger extends RedisPart {
       const words = parts.map(({ lane, entry, counter }) => `${lanes.of(lane)} ${entry} ${counter}`)
       const call = callOf({ names, positions, lanes: lanes.names, words })
       const flags = [await caller.run<number | number[]>(...call)].flat()
-      for (const [i, { lane, entry, counter }] of parts.entries()) {
+      for (const [i, { lane, entry, counter }] of parts.slice(0, flags.length).entries()) {
         if (flags[i] === 1) statuses[positions[i]!] = 'done'
         if (mode === 'end' || flags[i] !== 1) holdings.drop(partition, lane, entry, Number(counter))
         else if (mode === 'keep' && holdings.has(partition, lane, entry)) {
           holdings.take(partition, lane, entry, Number(counter), untilMs)
         }
       }
+      if (flags.length < positions.length) await send(partition, positions.slice(flags.length))
     }
     const calls: Promise<void>[] = []
     const ours = positionsBy(deliveries, ({ envelope }) => envelope.partitionId)

@@ -8,15 +8,26 @@
 //       3   delay, ms
 //       4   how many lanes
 //       5   of each command: number of its lane, entry, counter
-// Returns for each command 1 if it was held, else 0.
+// Returns for each command 1 if it was held, else 0; for the first ones, where those are large.
 
 import { GROUPS } from './groups.ts'
-import { GIVEN_AGAIN, HELD, NOW, RETURNED, REWRITTEN, type Script, script, WAKE } from './script.ts'
+import {
+  ANSWER_BYTES,
+  GIVEN_AGAIN,
+  HELD,
+  NOW,
+  RETURNED,
+  REWRITTEN,
+  type Script,
+  script,
+  WAKE,
+} from './script.ts'
 
 export const RELEASE: Script = script('release')`${NOW}${HELD}${GROUPS}${REWRITTEN}${WAKE}
 local reason, delay, lanes = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local statuses, moved, late, due = {}, {}, {}, now() + delay
+local statuses, moved, late, due, bytes = {}, {}, {}, now() + delay, 0
 for number, entry, given in string.gmatch(ARGV[5], '(%S+) (%S+) (%S+)') do
+  if bytes >= ${ANSWER_BYTES} then break end
   local lane, counter = tonumber(number), tonumber(given)
   local stream, delayed = KEYS[2 * lane - 1], KEYS[2 * lane]
   local held, of = isHeld(stream, entry, ARGV[1], counter), groupsOf(stream)
@@ -31,6 +42,7 @@ for number, entry, given in string.gmatch(ARGV[5], '(%S+) (%S+) (%S+)') do
     local found, place = redis.call('XRANGE', stream, entry, entry)[1], nil
     if found then
       local group, order = found[2][4], found[2][6]
+      bytes = bytes + #found[2][2]
       local mark = of and G.mark(group) or ''
       local value = rewritten(found[2][2], function(retries, spent, since)
         if since == '0' then since = string.match(entry, '^%d+') end
