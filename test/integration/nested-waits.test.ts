@@ -78,6 +78,24 @@ test('what is bound where all handlers wait keeps out none of its lane that they
   expect(await within(behind, 'the one behind it')).toBe('end')
 })
 
+test('what is bound behind a key keeps out none of its lane that the holder of the key waits for', async () => {
+  const manager = await openOver({
+    partitions: PartitionConfig.single(),
+    concurrencyPerPartition: 2,
+    lanes: { narrow: { maxConcurrency: 2 }, wide: {} },
+  })
+  // One slot is taken by a stream that rests, and one is free.
+  const values = manager.stream('narrow', 'count', 5_000)[Symbol.asyncIterator]()
+  expect((await within(values.next(), 'a value')).value).toBe(0)
+  const key = 'a'
+  const holder = manager.submit('wide', 'toNarrow', 100, { key })
+  await until(() => manager.stats().lanes.wide!.running === 1, 'the holder')
+  const behind = manager.submit('narrow', 'end', 0, { key })
+  expect(await within(holder, 'the holder')).toBe('end')
+  expect(await within(behind, 'the one behind it')).toBe('end')
+  while ((await within(values.next(), 'the next')).done !== true);
+})
+
 test('a handler that does not wait learns whether its command was accepted, and no more', async () => {
   const posting = `
     export const post = ({ lane, type }, context) => context.submit(lane, type, 0, { wait: false })

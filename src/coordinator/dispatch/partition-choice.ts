@@ -134,8 +134,10 @@ export class PartitionChoice {
     for (const { window, isHeld } of this.#partitions) {
       if (window === undefined) continue
       bound += window.load.inLane(index)
-      // Where all handlers wait, perhaps for a command of this lane, none of them starts.
-      if (isHeld) for (const { started } of window.snapshotOf(index)) if (!started) bound--
+      for (const { started } of window.snapshotOf(index)) if (!started) bound--
+      // None of them starts where all handlers wait, perhaps for a command of this lane, or behind
+      // a key whose holder may wait for one.
+      if (!isHeld) bound += window.limits.startableIn(index)
     }
     return bound + holders - slots
   }

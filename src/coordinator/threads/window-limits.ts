@@ -128,9 +128,9 @@ export class WindowLimits {
     if (bound === 0) return true
     const isFull = load.limitedCount >= LIMITED_SLOTS && bound >= this.#limitedShare
     if (isFull || load.bytesIn(laneIndex) > this.#bytesMax / 4) {
-      return this.#startableIn(laneIndex) === 0
+      return this.startableIn(laneIndex) === 0
     }
-    return bound < allowance || this.#startableIn(laneIndex) < allowance
+    return bound < allowance || this.startableIn(laneIndex) < allowance
   }
 
   /**
@@ -158,7 +158,7 @@ export class WindowLimits {
   }
 
   /** Commands of a lane that have not started and are not behind another of their key. */
-  #startableIn(laneIndex: number): number {
+  startableIn(laneIndex: number): number {
     let count = 0
     const keys = new Set<string | undefined>()
     for (const { command, started } of this.#bound.snapshotOf(laneIndex)) {
