@@ -67,8 +67,14 @@ test('a command that is retried has one submit and a run for each attempt', asyn
   expect(steps(submits)).toEqual(['start', 'end', 'error', 'asyncStart', 'asyncEnd'])
   const run = ['start', 'end', 'error', 'asyncStart', 'asyncEnd']
   expect(steps(runs)).toEqual([...run, ...run])
+  for (const [, { startedAtMs, durationMs }] of runs) {
+    expect(startedAtMs).toBeGreaterThan(0)
+    expect(durationMs).toBeGreaterThan(0)
+  }
   expect(submits[0]![1]).toMatchObject({ attempt: 2, error: { message: 'no: x' } })
-  expect(retries).toMatchObject([{ event: 'queue.command.retry', lane: 'lane' }])
+  const { startedAtMs, durationMs } = runs[0]![1]
+  const lane = 'lane'
+  expect(retries).toMatchObject([{ event: 'queue.command.retry', lane, startedAtMs, durationMs }])
   expect(dead).toMatchObject([{ event: 'queue.command.dead_lettered', attempt: 2 }])
 })
 
@@ -114,4 +120,19 @@ test.each([
   expect(error).toMatchObject({ code: 'CORELANE_ABORTED' })
   expect(await within(manager.submit('lane', 'echo', 2, { group: 'one' }), 'the next')).toBe(2)
   expect(manager.stats()).toMatchObject({ failed: 1, unsettled: 0 })
+})
+
+test.each([
+  ['exit', 7, {}],
+  ['exit', 7, { retry: { retryLost: true } }],
+  ['wait', { ms: 60_000 }, {}],
+] as const)('a run of %s of which its thread says nothing has a length', async (...given) => {
+  const [type, payload, terms] = given
+  const runs = listen('corelane:run')
+  const manager = await open('survival.js', options)
+  const signal = type === 'wait' ? abortedBy('tracing:corelane:run:end') : undefined
+  await failure(manager.submit('lane', type, payload, { ...terms, signal }), 'the command')
+  const ended = runs.filter(([step]) => step === 'asyncEnd')
+  expect(ended.length).toBeGreaterThan(0)
+  for (const [, { durationMs }] of ended) expect(durationMs).toBeGreaterThan(0)
 })

@@ -3,6 +3,7 @@
 // Must not: cost anything while nothing listens: the hub asks once per turn, and adds it then.
 
 import { channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
+import { nowMs } from '../../base/clock.ts'
 import type { CommandTrace } from '../../model/command-trace.ts'
 import type { LaneEvent, LaneEventName } from '../../model/lane-event.ts'
 import type { Command } from '../command.ts'
@@ -107,6 +108,8 @@ function end(on: typeof SUBMIT, traces: Traces, event: LaneEvent, command: Comma
   trace.partition = event.partition ?? trace.partition
   trace.startedAtMs = event.startedAtMs ?? trace.startedAtMs
   trace.durationMs = event.durationMs
+  // Its thread says nothing of a run that it died in, or that goes on without its command.
+  if (on === RUN) trace.durationMs ||= nowMs() - trace.startedAtMs!
   if (event.event !== 'queue.command.completed') {
     trace.error = event.error
     on.error.publish(trace)

@@ -70,7 +70,11 @@ export class Recovery {
     const asked = retryable && ((reason: unknown) => context!.call(retryable, reason))
     const isAgain = isRetriable && isWorthRetrying(error, asked)
     // The predicate is the caller's, and may have aborted the command.
-    if (command.isSettled || (isAgain && this.#retried(command, error, partition))) return
+    if (
+      command.isSettled ||
+      (isAgain && this.#retried(command, error, partition, startedAtMs, durationMs))
+    )
+      return
     this.#end(command, error, partition, startedAtMs, durationMs)
   }
 
@@ -146,7 +150,13 @@ export class Recovery {
   }
 
   /** Lets a command run again after its delay, if it has retries left. */
-  #retried(command: Command, error: unknown, partition: number): boolean {
+  #retried(
+    command: Command,
+    error: unknown,
+    partition: number,
+    startedAtMs: number,
+    durationMs: number,
+  ): boolean {
     const { retry } = command
     const history = command.remember()
     if (history.failures >= retry.retries || this.#life.state === 'closed') return false
@@ -154,15 +164,23 @@ export class Recovery {
     history.firstFailedAtMs ||= nowMs()
     // Chance that is the same in every run of a program: a hash of the command and its attempt.
     const chance = stableHash(`${command.sequence}/${history.failures}`) / 2 ** 32
-    this.#again(command, error, partition)
+    this.#again(command, error, partition, startedAtMs, durationMs)
     this.#timers.delay(command, retryDelayMs(retry, history.failures, chance))
     return true
   }
 
-  #again(command: Command, error: unknown, partition: number): void {
+  #again(
+    command: Command,
+    error: unknown,
+    partition: number,
+    startedAtMs?: number,
+    durationMs?: number,
+  ): void {
     const hub = this.#hub
     command.lane.retried++
-    if (hub.isActive) hub.command('queue.command.retry', command, partition, 0, undefined, error)
+    if (hub.isActive) {
+      hub.command('queue.command.retry', command, partition, startedAtMs, durationMs, error)
+    }
     const history = command.remember()
     history.attempt++
     history.lastError = error
