@@ -172,6 +172,20 @@ test("up to 32 submits of one turn share a reading of the clock, and none shares
   expect(times.at(-1)).toBeGreaterThan(times.at(-2)!)
 })
 
+test('payloads by the side port are counted, and so are sleeps', async () => {
+  const metrics = QueueMetrics.local()
+  const manager = await open('basic.js', {
+    partitions: PartitionConfig.single(),
+    lanes: { lane: {} },
+    metrics,
+  })
+  for (const length of [1, 500_000, 600_000]) {
+    await within(manager.submit('lane', 'noop', new Uint8Array(length)), `${length} bytes`)
+  }
+  await until(() => metrics.snapshot().partitions[0]!.parked > 0, 'a sleep')
+  expect(metrics.snapshot().partitions[0]).toMatchObject({ sidePosts: 2, stalled: 0 })
+})
+
 test('JSON keeps the histograms of a snapshot', async () => {
   const metrics = QueueMetrics.local()
   const manager = await open('basic.js', { partitions: 1, lanes: { lane: {} }, metrics })

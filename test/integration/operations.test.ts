@@ -70,6 +70,9 @@ test('a scrape over HTTP has counters, gauges and histograms in base units', asy
   expect(samples.get('corelane_command_run_seconds_bucket{lane="plain",le="0.0005"}')).toBe(0)
   expect(samples.get('corelane_command_run_seconds_bucket{lane="plain",le="+Inf"}')).toBe(3)
   expect(samples.get('corelane_partition_up{partition="1"}')).toBe(1)
+  for (const name of ['parked', 'stalled', 'side_posts']) {
+    expect(samples.get(`corelane_partition_${name}_total{partition="1"}`)).toBeGreaterThanOrEqual(0)
+  }
   expect(text).toContain('# TYPE corelane_command_wait_seconds histogram\n')
   expect((await fetch(url, { method: 'POST' })).status).toBe(405)
 })
