@@ -84,10 +84,10 @@ export class TopScreen {
       this.#events.unshift(plain(`${at} ${words.join(' ')}`))
     }
     this.#events.length = Math.min(this.#events.length, EVENTS_MAX)
-    const ofManager = isOfManager ? [lanesOf(news), partitionsOf(news)] : []
-    const ofQueue = [queueLanesOf(queue?.lanes ?? []), workersOf(queue?.workers ?? [])].filter(
-      ([first]) => first!.cells.length > 0,
-    )
+    const ofManager = isOfManager
+      ? [lanesOf(news), ...filled(groupsOf(news)), partitionsOf(news)]
+      : []
+    const ofQueue = filled(queueLanesOf(queue?.lanes ?? []), workersOf(queue?.workers ?? []))
     const rows = rowsOf([...ofManager, ...ofQueue], screen.rows)
     const draw = (tables: readonly Column[][]): string[] =>
       tables.flatMap((columns, i) => [...(i > 0 ? [''] : []), ...table(columns, screen, rows)])
@@ -121,6 +121,9 @@ function loadOf({ host, deadLetters, state, partitions }: ManagerNews): string[]
     ...(deadLetters === 0 ? [] : [several(deadLetters, 'dead letter')]),
   ]
 }
+
+const filled = (...tables: Column[][]): Column[][] =>
+  tables.filter(([first]) => first!.cells.length > 0)
 
 /** Makes columns of rows. */
 function columnsOf<Row>(rows: readonly Row[]) {
@@ -170,6 +173,21 @@ function limitText(max: number | undefined, rate: ShownRate | undefined): string
   return words.filter(Boolean).join(', ')
 }
 
+/** The ten groups that have waited longest. */
+function groupsOf({ lanes }: ManagerNews): Column[] {
+  const all = Object.entries(lanes).flatMap(([lane, { groups }]) =>
+    groups.map((one) => ({ lane, ...one })),
+  )
+  const { figure, text } = columnsOf(all.sort((a, b) => b.oldestMs - a.oldestMs).slice(0, 10))
+  return [
+    text('LANE', ({ lane }) => lane),
+    figure('OLDEST', ({ oldestMs }) => cell(duration(oldestMs), oldestMs > OLD_MS)),
+    figure('QUEUED', ({ queued }) => cell(count(queued))),
+    figure('RELEASED', ({ released }) => cell(count(released))),
+    text('GROUP', ({ group }) => group),
+  ]
+}
+
 function partitionsOf({ partitions: all, spanMs }: ManagerNews): Column[] {
   const partitions = all.filter(({ state }) => state !== 'dormant')
   const { figure, text } = columnsOf(partitions)
@@ -187,6 +205,7 @@ function partitionsOf({ partitions: all, spanMs }: ManagerNews): Column[] {
     figure('RESTARTS', ({ restarts }) => cell(count(restarts), restarts > 0)),
     figure('RINGS', (one) => cell(percent(fillOf(one)))),
     figure('HEAP', ({ heapMb }) => cell(`${heapMb.toFixed(1)}MiB`)),
+    figure('LOOP P99', ({ loopDelay }) => quantile(loopDelay, 'p99')),
     text('RUNS NOW', ({ runs }) =>
       runs.map((one) => `${one.lane}/${one.type} ${duration(one.runningMs)}`).join(', '),
     ),

@@ -98,7 +98,7 @@ test('a wide terminal has everything', () => {
   )
   expect(words[2]!.slice(0, 6)).toEqual(['api', '1,234', '2', '20', '0', '–'])
   expect(words[2]!.at(-1)).toBe('max 8, 9 in 50 ms')
-  expect(words[5]).toEqual(['0', 'ready', '50%', '3', '0', '50%', '7.3MiB', 'api/t 5.0ms'])
+  expect(words[5]).toEqual(['0', 'ready', '50%', '3', '0', '50%', '7.3MiB', '–', 'api/t 5.0ms'])
   expect(lines[7]).toMatch(/^[\d:]{8} queue\.command\.timeout api late$/)
 })
 
@@ -119,6 +119,22 @@ test('a manager that has ended, partitions at rest and lanes without a run show 
   )
   expect(wordsOf(lines)[2]!.slice(5, 10)).toEqual(['–', '–', '–', '–', '–'])
   expect(lines.filter((line) => line.includes('dormant'))).toHaveLength(1)
+})
+
+test('groups that wait stand below the lanes, those that have waited longest first', () => {
+  const news = newsOf({})
+  const groups = [20_000, 30].map((oldestMs, n) => {
+    return { group: `group-${n}`, queued: 7 + n, released: n, oldestMs }
+  })
+  const lane = (of: typeof groups) => ({ ...news.lanes.api!, groups: of })
+  const lanes = { api: lane(groups.slice(1)), other: lane(groups.slice(0, 1)) }
+  const words = wordsOf(new TopScreen().render({ ...news, lanes }, WIDE))
+  expect(words.slice(5, 8)).toEqual([
+    ['LANE', 'OLDEST', 'QUEUED', 'RELEASED', 'GROUP'],
+    ['other', '20.0s', '7', '0', 'group-0'],
+    ['api', '30.0ms', '8', '1', 'group-1'],
+  ])
+  expect(new TopScreen().render(news, WIDE).join()).not.toContain('GROUP')
 })
 
 test('a narrow one keeps the name and the figures that matter most', () => {
