@@ -16,7 +16,7 @@ section { border: 1px solid var(--line); border-radius: 6px; padding: .8em; over
 .wide { grid-column: 1 / -1 }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th, td { text-align: right; padding: .25em .6em; white-space: nowrap; border-bottom: 1px solid var(--soft) }
-th:first-child, td:first-child, th.text, td.text { text-align: left } .text { white-space: normal; overflow-wrap: anywhere; min-width: 12em }
+th:first-child, td:first-child, th.text, td.text { text-align: left } .text { white-space: normal; overflow-wrap: anywhere; min-width: 9em }
 th { font-weight: 600 } .bad { color: var(--bad); font-weight: 600 }
 button { font: inherit; padding: .15em .7em; border: 1px solid var(--line); border-radius: 4px; background: var(--soft); color: inherit; cursor: pointer }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
@@ -133,35 +133,21 @@ function draw(name, value) {
   pen.font = 12 * scale + 'px system-ui'
   pen.fillText(count(value) + ' now, ' + count(top) + ' at most', 4 * scale, 14 * scale)
 }
-function changeLimit(name) {
-  const { maxConcurrency, rate } = rows.get('lanes/' + name).limit
-  if (maxConcurrency) {
-    const max = prompt('Commands of lane ' + name + ' that may run at once', maxConcurrency)
-    if (max !== null && max !== String(maxConcurrency)) {
-      act('lanes/concurrency' + of(name) + '&max=' + encodeURIComponent(max), 'Let ' + max + ' commands of lane ' + name + ' run at once?')
-    }
-  }
-  if (rate) {
-    const limit = prompt('Commands of lane ' + name + ' that may start in ' + rate.windowMs + ' ms', rate.limit)
-    if (limit !== null && limit !== String(rate.limit)) {
-      act('lanes/rate' + of(name) + '&windowMs=' + rate.windowMs + '&limit=' + encodeURIComponent(limit), 'Let ' + limit + ' commands of lane ' + name + ' start in ' + rate.windowMs + ' ms?')
-    }
+function changeOne(name, what, known, path, more) {
+  const given = prompt('Commands of lane ' + name + ' that may ' + what + more, known ?? '')
+  if (given !== null && given !== String(known ?? '')) {
+    act(path + encodeURIComponent(given), given === '' ? 'Reset this limit of lane ' + name + '?' : 'Let ' + given + ' commands of lane ' + name + ' ' + what + '?')
   }
 }
 // Limits over all workers need not be there before, and an empty answer resets one.
-function changeQueueLimit(name) {
-  const { concurrency, rate } = rows.get('queue-lanes/' + name).limit
-  const known = concurrency === undefined ? '' : String(concurrency)
-  const max = prompt('Commands of lane ' + name + ' that may run at once over all workers; empty: as workers are configured', known)
-  if (max !== null && max !== known) {
-    act('queue/lanes/concurrency' + of(name) + '&max=' + encodeURIComponent(max), max === '' ? 'Reset the concurrency of lane ' + name + '?' : 'Let ' + max + ' commands of lane ' + name + ' run at once over all workers?')
-  }
+function changeLimits(path, name) {
+  const isOfQueue = path !== 'lanes'
+  const more = isOfQueue ? '; empty: as workers are configured' : ''
+  const { concurrency, rate } = rows.get((isOfQueue ? 'queue-lanes/' : 'lanes/') + name).limit
   const windowMs = rate?.windowMs ?? 1000
-  const knownRate = rate === undefined ? '' : String(rate.limit)
-  const limit = prompt('Commands of lane ' + name + ' that may start in ' + windowMs + ' ms over all workers; empty: as workers are configured', knownRate)
-  if (limit !== null && limit !== knownRate) {
-    act('queue/lanes/rate' + of(name) + '&windowMs=' + windowMs + '&limit=' + encodeURIComponent(limit), limit === '' ? 'Reset the rate of lane ' + name + '?' : 'Let ' + limit + ' commands of lane ' + name + ' start in ' + windowMs + ' ms over all workers?')
-  }
+  const where = isOfQueue ? ' over all workers' : ''
+  if (isOfQueue || concurrency) changeOne(name, 'run at once' + where, concurrency, path + '/concurrency' + of(name) + '&max=', more)
+  if (isOfQueue || rate) changeOne(name, 'start in ' + windowMs + ' ms' + where, rate?.limit, path + '/rate' + of(name) + '&windowMs=' + windowMs + '&limit=', more)
 }
 // A profile is a tree of calls; each sample names the node that ran.
 async function profile(index, button) {
@@ -181,7 +167,10 @@ async function profile(index, button) {
   at('profile-file').download = 'partition-' + index + '.cpuprofile'
   showProfile(taken)
 }
-function showProfile({ nodes, samples, timeDeltas }) {
+let profiled
+addEventListener('resize', () => profiled && showProfile(profiled))
+function showProfile(taken) {
+  const { nodes, samples, timeDeltas } = profiled = taken
   const byId = new Map(nodes.map((one) => [one.id, { ...one, self: 0, total: 0, below: [] }]))
   samples.forEach((id, i) => { byId.get(id).self += Math.max(0, timeDeltas[i]) / 1000 })
   for (const one of byId.values()) one.below = (one.children ?? []).map((id) => byId.get(id))
@@ -251,9 +240,10 @@ function show(news) {
   if (news.lanes) showManager(news)
   if (news.queue) showQueue(news.queue)
 }
-function laneButtons(path, name, where, change) {
-  return [['Pause', (button) => button.textContent === 'Pause' ? act(path + '/pause' + of(name), 'Pause ' + where + '?') : act(path + '/resume' + of(name))], ['Limit', () => change(name)]]
+function laneButtons(path, name, where) {
+  return [['Pause', (button) => button.textContent === 'Pause' ? act(path + '/pause' + of(name), 'Pause ' + where + '?') : act(path + '/resume' + of(name))], ['Limit', () => changeLimits(path, name)]]
 }
+const limitsText = (max, rate) => [max && 'max ' + max, rate && rate.limit + ' in ' + rate.windowMs + ' ms'].filter(Boolean).join(', ')
 function labelLane({ buttons }, where, isPaused, isLimitable) {
   const [pause, change] = buttons.children
   pause.textContent = isPaused ? 'Resume' : 'Pause'
@@ -283,12 +273,12 @@ function showQueue(queue) {
     const { name, concurrency, rate } = lane
     if (!name.includes(filter)) continue
     names.add(name)
-    const limits = [concurrency && 'max ' + concurrency, rate && rate.limit + ' in ' + rate.windowMs + ' ms'].filter(Boolean).join(', ')
+    const limits = limitsText(concurrency, rate)
     const where = 'lane ' + name + ' on all workers'
     const known = row(at('queue-lanes'), name, [
       [name + (lane.isPaused ? ' (paused)' : '')], [count(lane.waiting)], [count(lane.leased)], [count(lane.delayed)],
       [count(lane.dead), lane.dead > 0 ? 'bad' : ''], [count(lane.workers), lane.workers === 0 && lane.waiting > 0 ? 'bad' : ''], [limits],
-    ], laneButtons('queue/lanes', name, where, changeQueueLimit))
+    ], laneButtons('queue/lanes', name, where))
     known.limit = { concurrency, rate }
     labelLane(known, where, lane.isPaused, true)
   }
@@ -315,16 +305,15 @@ function showManager(news) {
     wait = Math.max(wait, lane.wait.p99)
     if (!name.includes(filter)) continue
     names.add(name)
-    const limit = news.limits.find((one) => one.name === name)
-    const rate = limit.rate && limit.rate.limit + ' in ' + limit.rate.windowMs + ' ms'
-    const limits = [limit.maxConcurrency && 'max ' + limit.maxConcurrency, rate].filter(Boolean).join(', ')
+    const { maxConcurrency: concurrency, rate } = news.limits.find((one) => one.name === name)
+    const limits = limitsText(concurrency, rate)
     const known = row(at('lanes'), name, [
       [name + (lane.isPaused ? ' (paused)' : '')], [count(lane.queued)], [count(lane.running)],
       [lane.oldestMs > 0 ? ms(lane.oldestMs) : '–', lane.oldestMs > 10000 ? 'bad' : ''], [count(lane.completed / seconds)],
       [count(lane.failed / seconds), lane.failed > 0 ? 'bad' : ''],
       [quantile(lane.wait, 'p50')], [quantile(lane.wait, 'p99')], [quantile(lane.run, 'p50')], [quantile(lane.run, 'p99')], [limits],
-    ], laneButtons('lanes', name, 'lane ' + name, changeLimit))
-    known.limit = limit
+    ], laneButtons('lanes', name, 'lane ' + name))
+    known.limit = { concurrency, rate }
     labelLane(known, 'lane ' + name, lane.isPaused, limits !== '')
   }
   keepOnly(at('lanes'), names)

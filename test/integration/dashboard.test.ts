@@ -584,6 +584,9 @@ describeWithBrowser('in a browser', () => {
     const pixels =
       "document.getElementById('flames').getContext('2d').getImageData(2, 2, 1, 1).data[3]"
     expect(await browser.evaluate(pixels)).toBe(255)
+    await browser.picture(480, 860)
+    const flames = "document.getElementById('flames')"
+    await browser.until(`${flames}.width === ${flames}.clientWidth * devicePixelRatio`)
     const file = "document.getElementById('profile-file')"
     expect(await browser.evaluate(`[${file}.download, ${file}.href.slice(0, 5)].join()`)).toBe(
       'partition-0.cpuprofile,blob:',
