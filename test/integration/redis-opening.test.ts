@@ -121,6 +121,34 @@ describeWithRedis('the engine on Redis, opened', () => {
     expect(kinds).toEqual(['unreachable', 'connection-back'])
   })
 
+  test('a Redis that refuses connections for now is waited for', async () => {
+    const few = await startRedis({ args: ['--maxclients', '1'] })
+    const first = newClient(few.url)
+    await first.connect()
+    const kinds: string[] = []
+    const onIncident = ({ kind, detail }: RedisIncident) => {
+      kinds.push(kind)
+      if (kind === 'unreachable') expect(detail).toContain('max number of clients reached')
+      first.destroy()
+    }
+    await (await start({ url: few.url, onIncident })).enqueueMany(queues.envelopes(1))
+    expect(kinds).toEqual(['unreachable', 'connection-back'])
+  })
+
+  test('a replica is told of once, and opened when it is promoted', async () => {
+    const replica = await startRedis({ args: ['--replicaof', '127.0.0.1 1'] })
+    const admin = newClient(replica.url)
+    await admin.connect()
+    const kinds: string[] = []
+    const onIncident = ({ kind }: RedisIncident) => kinds.push(kind)
+    const opened = start({ url: replica.url, onIncident })
+    await until(() => kinds.length > 0, 'an incident')
+    await admin.sendCommand(['REPLICAOF', 'NO', 'ONE'])
+    await (await opened).enqueueMany(queues.envelopes(1))
+    expect(kinds).toEqual(['not-ready'])
+    admin.destroy()
+  })
+
   test('a Redis that may lose the queue is reported, or refused', async () => {
     const incidents: RedisIncident[] = []
     const onIncident = (incident: RedisIncident) => incidents.push(incident)

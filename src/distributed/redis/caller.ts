@@ -5,12 +5,8 @@ import { nowMs } from '../../base/clock.ts'
 import { LaneError, laneError } from '../../base/errors.ts'
 import { isErrorValue } from '../../wire/families.ts'
 import { backoffMs, Pause } from '../contract/pause.ts'
-import { LinkLost, type RedisLink } from './link.ts'
+import { LinkLost, mayPass, type RedisLink } from './link.ts'
 import type { Script } from './scripts/script.ts'
-
-/** Answers that say that it may go well later. */
-const TRANSIENT =
-  /^(?:LOADING|BUSY|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|OOM|NOREPLICAS|MISCONF|READONLY|UNBLOCKED|ERR max number of clients)/
 
 /** How something is done again. */
 interface Attempts {
@@ -132,10 +128,9 @@ export class RedisCaller {
         if (isOnce && error instanceof LinkLost && error.wasSent) throw error
         const { message } = error as Error
         if (message.startsWith('NOSCRIPT')) continue
-        const isTransient = error instanceof LinkLost || TRANSIENT.test(message)
         // A replica answers so: the primary is elsewhere now.
-        if (message.startsWith('READONLY')) link.renew('it became a replica')
-        if (!isTransient || nowMs() >= untilMs) throw this.unavailable(message)
+        if (/^(?:READONLY|MASTERDOWN)/.test(message)) link.renew('it became a replica')
+        if (!mayPass(error) || nowMs() >= untilMs) throw this.unavailable(message)
         if (error instanceof LinkLost) continue
         if (failures++ === 0) this.#report('not-ready', message)
         await new Pause().wait(backoffMs(failures))

@@ -8,6 +8,10 @@ import { nowMs, timers, whenUnanswered } from '../../base/clock.ts'
 import { backoffMs, Pause } from '../contract/pause.ts'
 import type { Client, ClientMaker } from './client-maker.ts'
 
+/** Answers that say that it may go well later. */
+const TRANSIENT =
+  /^(?:LOADING|BUSY|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|OOM|NOREPLICAS|MISCONF|READONLY|UNBLOCKED|ERR max number of clients)/
+
 /** There is no connection, or it was lost before the answer came. */
 export class LinkLost extends Error {
   override readonly name = 'LinkLost'
@@ -18,6 +22,11 @@ export class LinkLost extends Error {
     super(message, options)
     this.wasSent = options.wasSent
   }
+}
+
+/** Whether what failed may go well later. */
+export function mayPass(error: unknown): boolean {
+  return error instanceof LinkLost || TRANSIENT.test((error as Error).message)
 }
 
 export interface LinkOptions {
@@ -67,7 +76,8 @@ export class RedisLink {
    * @param untilMs - How long the first connection may take, on the monotonic clock. Default: as
    * long as it takes, also if Redis refuses us.
    * @param failures - Tries that have failed, or 1 if a connection was lost. Default 0.
-   * @throws Error of the last try before that, at once if Redis refuses us; or when it is closed.
+   * @throws Error of the last try before that, at once if Redis refuses us for good; or when it is
+   * closed.
    */
   async open(untilMs: number = Number.POSITIVE_INFINITY, failures = 0): Promise<void> {
     let error: unknown
@@ -85,8 +95,8 @@ export class RedisLink {
         if (error === undefined || nowMs() < untilMs) error = cause
         this.#reason = this.#options.maker.textOf(error)
         const isPatient = untilMs === Number.POSITIVE_INFINITY
-        const mayPass = isPatient || (error instanceof LinkLost && nowMs() < untilMs)
-        if (!mayPass || this.#isClosed) throw error
+        const isOver = !isPatient && (!mayPass(error) || nowMs() >= untilMs)
+        if (isOver || this.#isClosed) throw error
         if (failures === 0) this.#options.onUnreachable?.(this.#reason)
       }
     }

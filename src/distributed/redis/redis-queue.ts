@@ -74,6 +74,7 @@ export class RedisDistributedQueue extends LeasedEngine implements LeasedQueue {
     const maker = new ClientMaker(asked, commandTimeoutMs)
     const { place } = maker
     let plan: RedisQueuePlan | undefined
+    let isAway = false
     const link = new RedisLink({
       maker,
       commandTimeoutMs,
@@ -82,10 +83,19 @@ export class RedisDistributedQueue extends LeasedEngine implements LeasedQueue {
         // From the second connection on, the queue must be what it was on the first.
         if (plan !== undefined) await fixMeta((args) => client.sendCommand(args), plan, report)
       },
-      onUnreachable: (reason) =>
-        report('unreachable', `${place}: ${reason}; trying for ${openTimeoutMs} ms`),
-      onLost: (detail) => report('connection-lost', detail),
-      onBack: () => report('connection-back', `queue ${queue}`),
+      onUnreachable: (reason) => {
+        isAway = true
+        report('unreachable', `${place}: ${reason}; trying for ${openTimeoutMs} ms`)
+      },
+      onLost: (detail) => {
+        // Until the queue is open a replica is tried again and again, which one incident tells.
+        isAway = plan !== undefined
+        if (isAway) report('connection-lost', detail)
+      },
+      onBack: () => {
+        if (isAway) report('connection-back', `queue ${queue}`)
+        isAway = false
+      },
     })
     const caller = new RedisCaller(link, { queue, place }, asked.callTimeoutMs, report)
     const untilMs = nowMs() + openTimeoutMs
