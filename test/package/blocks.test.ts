@@ -230,6 +230,7 @@ const CHECKS: Record<string, readonly Check[]> = {
       after: 'console.log(queue.strategy)\nawait queue.close()',
       prints: 'balanced',
     },
+    { has: 'createSentinel(', only: 'test/integration/redis-failover.test.ts' },
     { has: '--name images', only: 'test/integration/cli-queue.test.ts' },
   ],
   'docs/migrate.md': [

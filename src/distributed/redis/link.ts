@@ -44,6 +44,8 @@ export interface LinkOptions {
 }
 
 export class RedisLink {
+  /** A link to the same server: made anew when this one is back, which may have found another. */
+  follower: RedisLink | undefined
   readonly #options: LinkOptions
   #client: Client | undefined
   #isClosed = false
@@ -88,7 +90,10 @@ export class RedisLink {
       }
       try {
         await this.#connect(untilMs)
-        if (failures > 0) this.#options.onBack()
+        if (failures > 0) {
+          this.#options.onBack()
+          this.follower?.renew('calls have a new connection')
+        }
         return
       } catch (cause) {
         // The end of the time cuts the last try off, which says nothing of why the others failed.

@@ -133,8 +133,11 @@ export const REDIS_QUEUE_RULES = Object.freeze({
   connection: anything(undefined, "options of node-redis's createClient", isObject),
   client: anything(
     undefined,
-    'a client of node-redis',
-    (value) => typeof (value as RedisClientLike | null)?.duplicate === 'function',
+    'a client of node-redis for one server',
+    (value) =>
+      typeof (value as RedisClientLike | null)?.duplicate === 'function' &&
+      // Those for Sentinel and Cluster take other arguments.
+      !('getMasterNode' in (value as object) || 'masters' in (value as object)),
   ),
   queue: portableName('default'),
   partitions: anything(undefined, 'a PartitionConfig or its plain form', isObject),

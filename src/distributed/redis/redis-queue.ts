@@ -132,7 +132,7 @@ function coreOf(
 ): EngineCore {
   const { workerId, leaseMs, commandTimeoutMs } = plan
   const keys = queueKeys(plan.queue, plan.numPartitions)
-  const subscriptions = new Subscriptions(maker, caller, commandTimeoutMs, (isUp) =>
+  const subscriptions = new Subscriptions(maker, link, caller, commandTimeoutMs, (isUp) =>
     wakes.changed(isUp),
   )
   const wakes = new Wakes(subscriptions, keys.wakes, (isUp) => fetcher.setReceiving(isUp))

@@ -18,6 +18,7 @@ export class Subscriptions {
   #isStarted = false
 
   /**
+   * @param calls - The link of calls: what those of its server announce is received.
    * @param caller - Says whether the queue is open, and repeats what fails.
    * @param commandTimeoutMs - How long an answer may take.
    * @param onState - Called when announcements of all channels begin to be received, and when that
@@ -25,6 +26,7 @@ export class Subscriptions {
    */
   constructor(
     maker: ClientMaker,
+    calls: RedisLink,
     caller: RedisCaller,
     commandTimeoutMs: number,
     onState: (isUp: boolean) => void,
@@ -38,6 +40,7 @@ export class Subscriptions {
       onLost: () => onState(false),
       onBack: () => onState(true),
     })
+    calls.follower = this.#link
   }
 
   /** Whether announcements are received, of channels that were added. */
