@@ -93,8 +93,8 @@ export interface Holder {
 
 /** Events of commands and lanes. */
 export interface CommandEvents {
-  /** Whether any subscription exists. */
-  readonly isActive: boolean
+  /** Whether anybody listens for submits, starts, reports or ends of commands. */
+  readonly hasListeners: boolean
   command(
     event: LaneEventName,
     command: Command,
@@ -381,7 +381,7 @@ export class Command implements Schedulable, GroupItem, CommandFields, StreamSou
       lane.pendingBytes += extras.bytes
     }
     const { events } = manager
-    if (events.isActive) events.command('queue.command.submitted', this)
+    if (events.hasListeners) events.command('queue.command.submitted', this)
     if (!lane.isPressed && openCountOf(lane) >= lane.plan.pressureThreshold) {
       lane.isPressed = true
       events.lane('queue.lane.pressure', lane)
@@ -488,7 +488,7 @@ export class Command implements Schedulable, GroupItem, CommandFields, StreamSou
     if (state !== CommandState.WAITING) {
       if (isOk) lane.completed++
       else lane.failed++
-      if (events.isActive) {
+      if (events.hasListeners) {
         const event = isOk ? 'queue.command.completed' : 'queue.command.failed'
         const error = isOk ? undefined : value
         events.command(event, this, partition, startedAtMs, durationMs, error)
@@ -556,7 +556,7 @@ export class Command implements Schedulable, GroupItem, CommandFields, StreamSou
   /** Notes that its handler was entered. */
   started(partition: number, startedAtMs: number): void {
     const { events } = this.manager
-    if (events.isActive) events.command('queue.command.started', this, partition, startedAtMs)
+    if (events.hasListeners) events.command('queue.command.started', this, partition, startedAtMs)
   }
 
   /**
@@ -575,7 +575,7 @@ export class Command implements Schedulable, GroupItem, CommandFields, StreamSou
    */
   progressed(value: unknown, partition: number): void {
     const { events } = this.manager
-    if (events.isActive) events.progress(this, partition, value)
+    if (events.hasListeners) events.progress(this, partition, value)
     const { onProgress, context } = this.extras?.options ?? {}
     if (onProgress === undefined) return
     context!.call((report) => callListener(onProgress, report), value)

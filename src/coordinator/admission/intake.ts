@@ -325,7 +325,7 @@ export class Intake {
   #wait(command: Command, onRefused: (() => void) | undefined): void {
     const { lane, home } = command
     // Subscribers to its start are called for its caller.
-    const context = this.#manager.events.isActive ? new CallContext() : undefined
+    const context = this.#manager.events.hasListeners ? new CallContext() : undefined
     const leave = this.#backpressure.wait(lane, {
       bytes: command.extras?.bytes ?? 0,
       accept: () => {

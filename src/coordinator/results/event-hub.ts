@@ -130,6 +130,14 @@ class EventListener {
 
 const ENDS = ['queue.command.completed', 'queue.command.failed'] as const
 
+/** What commands tell as a rule; the rest few do. */
+const USUAL = [
+  'queue.command.submitted',
+  'queue.command.started',
+  'queue.command.progress',
+  ...ENDS,
+] as const
+
 /** What a warning says where no subscription wants the event. */
 const WARNINGS = {
   'queue.partition.lost': 'A thread ended while it ran no command',
@@ -142,8 +150,8 @@ export type PartitionFailure = keyof typeof WARNINGS
 
 /** Hands events to subscriptions. */
 export class EventHub {
-  /** Whether anybody listens. */
-  isActive = false
+  /** Whether anybody listens for submits, starts, reports or ends of commands. */
+  hasListeners = false
   readonly #subscriptions = new Set<EventSubscription | EventListener | ChannelRelay>()
   readonly #relay = new ChannelRelay()
   /** Which diagnostics channels had a subscriber at the last look. */
@@ -322,7 +330,7 @@ export class EventHub {
     { partition, threadId }: { readonly partition: number; readonly threadId: number },
     error?: unknown,
   ): void {
-    if (this.isActive) this.#emit({ ...eventOf(event), partition, threadId, error })
+    if (this.#subscriptions.size > 0) this.#emit({ ...eventOf(event), partition, threadId, error })
   }
 
   /**
@@ -334,7 +342,8 @@ export class EventHub {
    */
   printed(partition: number, threadId: number, output: ThreadOutput, command?: Command): void {
     const event = 'queue.partition.output'
-    if (this.isActive) this.#emit({ ...eventOf(event, command), partition, threadId, output })
+    if (this.#subscriptions.size > 0)
+      this.#emit({ ...eventOf(event, command), partition, threadId, output })
   }
 
   /**
@@ -358,11 +367,11 @@ export class EventHub {
   }
 
   #update(): void {
-    this.isActive = this.#subscriptions.size > 0
     this.#wanted.clear()
     for (const name of LANE_EVENTS) {
       for (const one of this.#subscriptions) if (one.wants(name)) this.#wanted.add(name)
     }
+    this.hasListeners = USUAL.some((name) => this.#wanted.has(name))
     this.#keepsSubmits = ENDS.some((name) => this.#wanted.has(name))
     const all = [...this.#subscriptions]
     this.#listenForStarts(all.some((one) => one.wants('queue.command.started')))

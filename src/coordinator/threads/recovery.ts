@@ -87,12 +87,9 @@ export class Recovery {
    */
   timedOut(command: Command, error: LaneError, partition: number, startedAtMs: number): void {
     const { lane, retry } = command
-    const hub = this.#hub
     const durationMs = nowMs() - startedAtMs
     lane.timedOut++
-    if (hub.isActive) {
-      hub.command('queue.command.timeout', command, partition, startedAtMs, durationMs, error)
-    }
+    this.#hub.command('queue.command.timeout', command, partition, startedAtMs, durationMs, error)
     if (retry.retryTimeouts) this.failed(command, error, partition, startedAtMs, durationMs)
     else this.#end(command, error, partition, startedAtMs, durationMs)
   }
@@ -176,11 +173,9 @@ export class Recovery {
     startedAtMs?: number,
     durationMs?: number,
   ): void {
-    const hub = this.#hub
+    const event = 'queue.command.retry'
     command.lane.retried++
-    if (hub.isActive) {
-      hub.command('queue.command.retry', command, partition, startedAtMs, durationMs, error)
-    }
+    this.#hub.command(event, command, partition, startedAtMs, durationMs, error)
     const history = command.remember()
     history.attempt++
     history.lastError = error
@@ -199,16 +194,13 @@ export class Recovery {
   }
 
   #deadLetter(command: Command, error: unknown, partition: number): void {
-    const hub = this.#hub
     const now = nowMs()
     const { crashes, firstFailedAtMs } = command.remember()
     const { payload } = command
     const options = optionsAgain(command)
     const file = fileOf(command.type)
     command.lane.deadLettered++
-    if (hub.isActive) {
-      hub.command('queue.command.dead_lettered', command, partition, 0, undefined, error)
-    }
+    this.#hub.command('queue.command.dead_lettered', command, partition, 0, undefined, error)
     this.#deadLetters.add({
       id: command.id,
       lane: command.lane.name,

@@ -11,18 +11,26 @@ function hubOf() {
 
 test('starts are listened for while at least one subscription wants them', async () => {
   const { hub, isListening } = hubOf()
-  expect([hub.isActive, isListening()]).toEqual([false, false])
+  expect([hub.hasListeners, isListening()]).toEqual([false, false])
   const others = hub.subscribe({ events: ['queue.command.failed'] })
-  expect([hub.isActive, isListening()]).toEqual([true, false])
+  expect([hub.hasListeners, isListening()]).toEqual([true, false])
   const all = hub.subscribe(undefined)
   const starts = hub.subscribe({ events: ['queue.command.started'] })
   expect(isListening()).toBe(true)
   await all.return()
   expect(isListening()).toBe(true)
   await starts.return()
-  expect([hub.isActive, isListening()]).toEqual([true, false])
+  expect([hub.hasListeners, isListening()]).toEqual([true, false])
   await others.return()
-  expect(hub.isActive).toBe(false)
+  expect(hub.hasListeners).toBe(false)
+})
+
+test('what few commands tell costs all others nothing', () => {
+  const { hub } = hubOf()
+  hub.subscribe({ events: ['queue.command.timeout', 'queue.lane.idle', 'queue.partition.lost'] })
+  expect(hub.hasListeners).toBe(false)
+  hub.on('queue.command.progress', () => {})
+  expect(hub.hasListeners).toBe(true)
 })
 
 test('events that are kept can be read after the end, and then the end is told for ever', async () => {
@@ -42,7 +50,7 @@ test('a subscription that comes after the end has ended, and nobody is listened 
   hub.endAll()
   const late = hub.subscribe(undefined)
   expect((await late.next()).done).toBe(true)
-  expect([hub.isActive, isListening()]).toEqual([false, false])
+  expect([hub.hasListeners, isListening()]).toEqual([false, false])
   await late.return()
 })
 
