@@ -172,10 +172,24 @@ const unfit = [
   },
 ]
 
-test('a module that cannot load any more is given up, and a reload revives it', async () => {
+test('a module that cannot load any more is given up, unless for want of files, and a reload revives it', async () => {
   // Side by side, since the waits between the attempts add up.
-  await Promise.all(unfit.map(giveUpAndRevive))
+  await Promise.all([...unfit.map(giveUpAndRevive), outlastShortage()])
 })
+
+async function outlastShortage() {
+  const words = new Int32Array(new SharedArrayBuffer(8))
+  const handlers = frail("throw Object.assign(new Error('no more files'), { code: 'EMFILE' })")
+  const options = { partitions: PartitionConfig.single(), workerData: { words: words.buffer } }
+  const manager = await open('values.js', { handlers, ...options })
+  Atomics.store(words, 0, 1)
+  const killer = failure(manager.run('die'), 'the deadly one')
+  const queued = manager.run('echo', 1)
+  await killer
+  await until(() => Atomics.load(words, 1) > 1 + 6, 'more attempts than others get')
+  Atomics.store(words, 0, 0)
+  expect(await within(queued, 'the queued one')).toBe(1)
+}
 
 async function giveUpAndRevive({ how, says, more }: (typeof unfit)[number]) {
   const code = 'CORELANE_HANDLERS_FAILED'

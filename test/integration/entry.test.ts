@@ -144,6 +144,16 @@ test.each([
   expect(error.message).not.toContain(handlers.pathname)
 })
 
+test('a thread that finds no file descriptor left says so, and blames nothing', async () => {
+  const text = 'throw Object.assign(new Error("EMFILE: too many open files"), { code: "EMFILE" })'
+  const manager = QueueManager.create({ handlers, entry: file('full.cjs', text), partitions: 1 })
+  const error = await manager.start().catch((reason: unknown) => reason)
+  expect(error).toMatchObject({ code: 'CORELANE_PARTITION_LOST', retryable: true })
+  expect((error as Error).message).toBe(
+    'Partition 0 was lost (Error: EMFILE: too many open files) with the command loading its handlers',
+  )
+})
+
 test('an entry that never runs corelane is blamed after the time to start', async () => {
   const place = file('waits.cjs', 'setInterval(() => {}, 1000)')
   const { code, message } = await failure({ entry: place, startTimeoutMs: 300 })

@@ -23,7 +23,7 @@ import {
 import type { PartitionHandle } from './partition-handle.ts'
 import { type Blame, closedError, type Recovery } from './recovery.ts'
 import { detachedRuns, type OrphanedCommand } from './run-watch.ts'
-import { type LoadLimits, ThreadLoader } from './thread-loader.ts'
+import { isShortage, type LoadLimits, ThreadLoader } from './thread-loader.ts'
 import type { ThreadPlan } from './thread-plan.ts'
 import { FORBIDDEN, findThreadProgram, type ThreadProgram } from './thread-program.ts'
 
@@ -304,7 +304,8 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
    *
    * @param handlers - URL of the module that it loads. Default: that of the other threads.
    * @throws ConfigError `CORELANE_INVALID_OPTION` if `new Worker` refuses what it is given;
-   * PartitionLostError if so many do not end that there is no bell for it, as after reloads.
+   * PartitionLostError for want of threads or memory, or if so many do not end that there is no
+   * bell for it, as after reloads.
    */
   make(
     partition: PartitionHandle,
@@ -330,7 +331,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
         return incarnation
       })
     } catch (error) {
-      throw refused(error)
+      throw refused(error, index)
     }
   }
 
@@ -462,7 +463,8 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
       if (incarnation !== undefined && isPresent()) await this.end(incarnation)
       if (this.#isClosing || !isPresent()) return
       partition.losses++
-      partition.failures++
+      // No other module or option would mend a shortage: it is tried again until that is over.
+      if (partition.failures < FAILURES_MAX || !isShortage(error)) partition.failures++
       this.#respawn(partition, error as LaneError)
       return
     }
@@ -471,8 +473,12 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
 }
 
 /** The error of a thread, or of its memory, that Node.js does not make. */
-function refused(error: unknown): LaneError {
+function refused(error: unknown, partition: number): LaneError {
   const { code, name } = error as NodeJS.ErrnoException
+  if (isShortage(error)) {
+    const details = { partition, reason: String(error), stage: 'waiting', started: false }
+    return laneError('CORELANE_PARTITION_LOST', details, error)
+  }
   if (code === 'ERR_ACCESS_DENIED') return laneError('CORELANE_INVALID_OPTION', FORBIDDEN, error)
   // What `new Worker` refuses has a code.
   const [option, maker] =

@@ -23,6 +23,16 @@ function placeOf(cause: unknown): string {
 
 const BUNDLERS_PAGE = 'https://github.com/corelane/corelane/blob/main/docs/bundlers.md'
 
+/** Codes of an error for want of files, memory or threads. */
+const SHORTAGES = /^(?:EAGAIN|EMFILE|ENFILE|ENOMEM|ERR_WORKER_INIT_FAILED)$/
+
+/** Whether a thread was not to be had for want of something that may be there later. */
+export function isShortage(error: unknown): boolean {
+  const { code, cause } = error as NodeJS.ErrnoException
+  const { code: causeCode } = (cause ?? {}) as NodeJS.ErrnoException
+  return SHORTAGES.test(String(code)) || SHORTAGES.test(String(causeCode))
+}
+
 /** What a thread has to load within. */
 export interface LoadLimits {
   /** Absolute path of the program of threads; undefined: the package's own. */
@@ -47,7 +57,8 @@ export class ThreadLoader {
   /**
    * Waits until a thread is ready.
    *
-   * @throws ConfigError `CORELANE_HANDLERS_FAILED`, `CORELANE_ENTRY_FAILED`.
+   * @throws ConfigError `CORELANE_HANDLERS_FAILED`, `CORELANE_ENTRY_FAILED`; PartitionLostError for
+   * want of files, memory or threads.
    */
   async load(incarnation: Incarnation): Promise<void> {
     const report = await this.#loaded(incarnation)
@@ -142,6 +153,7 @@ export class ThreadLoader {
   #startError(incarnation: Incarnation, cause: Error): LaneError {
     const { version } = incarnation
     if (version === VERSION) return this.loadError(cause, incarnation)
+    if (isShortage(cause)) return cause as LaneError
     const { source, isText } = this.#plan.program!
     const { reason = cause.message } = (cause as Partial<LaneError>).details ?? {}
     return laneError(
