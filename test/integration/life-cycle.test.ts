@@ -1,6 +1,7 @@
 // Life cycle: created, started, shut down, drained, closed; in every order that callers may think
 // of.
 
+import type { Worker } from 'node:worker_threads'
 import { QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, refused, until, within } from '../support/deadline.ts'
@@ -254,6 +255,43 @@ test.each(['of an idle thread', 'of a reload'])(
     expect(ledger.teardowns).toBe(isReload ? 2 : 1)
   },
 )
+
+test('a thread that is set up while another tears down tears down as well', async () => {
+  const words = new Int32Array(new SharedArrayBuffer(12))
+  const handlers = moduleOf(`
+    import { workerData } from 'node:worker_threads'
+    const words = new Int32Array(workerData)
+    const until = (gate) => Atomics.waitAsync(words, gate, 0, 20_000).value
+    export const setup = ({ partition }) => partition === 1 && until(0)
+    export const teardown = async ({ partition }) => {
+      Atomics.add(words, 2, 1)
+      if (partition === 0) await until(1)
+    }
+    export const echo = (payload) => payload`)
+  const openGate = (gate: number) => {
+    Atomics.store(words, gate, 1)
+    Atomics.notify(words, gate)
+  }
+  const workers: Worker[] = []
+  const add = (worker: Worker) => workers.push(worker)
+  process.on('worker', add)
+  const manager = create('values.js', { partitions: 2, handlers, workerData: words.buffer })
+  const started = failure(manager.start(), 'start')
+  await within(manager.run('echo'), 'a command on the first thread')
+  await until(() => workers.length === 2, 'the second thread')
+  process.off('worker', add)
+  const closing = manager.close()
+  await until(() => Atomics.load(words, 2) === 1, 'the first teardown')
+  const loaded = new Promise<void>((resolve) => {
+    workers[1]!.on('message', (message) => message.loaded && resolve())
+  })
+  openGate(0)
+  await within(loaded, 'the second thread is set up')
+  openGate(1)
+  await within(closing, 'close')
+  expect(Atomics.load(words, 2)).toBe(2)
+  expect((await started).code).toBe('CORELANE_CLOSED')
+})
 
 test('a teardown that throws makes close reject once every thread has ended', async () => {
   const ledger = new Ledger(0)

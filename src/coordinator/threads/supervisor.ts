@@ -219,10 +219,16 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
    */
   async stop(): Promise<unknown[]> {
     this.#isClosing = true
-    const stopped = this.#living.filter((one) => one.isSetUp && !one.isTerminating)
-    // A thread that died or did not answer in time has nothing to tell of its teardown.
-    const ends = stopped.map((one) => this.tearDown(one).catch(() => undefined))
-    const failures = await Promise.all(ends)
+    const stopped = new Set<Incarnation>()
+    const failures: unknown[] = []
+    const isDue = (one: Incarnation) => one.isSetUp && !one.isTerminating && !stopped.has(one)
+    // One may be set up while others tear down.
+    for (let due = this.#living.filter(isDue); due.length > 0; due = this.#living.filter(isDue)) {
+      for (const one of due) stopped.add(one)
+      // A thread that died or did not answer in time has nothing to tell of its teardown.
+      const ends = due.map((one) => this.tearDown(one).catch(() => undefined))
+      failures.push(...(await Promise.all(ends)))
+    }
     await this.terminate()
     return failures.filter((failure) => failure !== undefined)
   }
