@@ -246,6 +246,10 @@ export class Worker {
   constructor(workerPath: string | URL, options: FarmOptions = {}) {
     const { computeWorkerKey, taskQueue, WorkerPool, workerSchedulingPolicy } = options
     const file = absolute(workerPath)
+    // Before threads start: what throws here leaves none behind.
+    const methods = [...(options.exposedMethods ?? methodsOf(file))]
+    const taken = methods.find((name) => OWN.has(name))
+    if (taken !== undefined) throw new TypeError(`Cannot define a method called ${taken}`)
     const wanted = options.numWorkers ?? Math.max(availableParallelism() - 1, 1)
     const workers = options.WorkerPool ? wanted : Math.min(wanted, PARTITION_COUNT_MAX)
     const poolOptions: WorkerPoolOptions = {
@@ -283,9 +287,8 @@ export class Worker {
       this.#pool = pool
       call = (method, args) => farm.call(method, args)
     }
-    for (const name of options.exposedMethods ?? methodsOf(file)) {
+    for (const name of methods) {
       if (name.startsWith('_')) continue
-      if (OWN.has(name)) throw new TypeError(`Cannot define a method called ${name}`)
       Object.defineProperty(this, name, {
         value: (...args: unknown[]): PromiseWithCustomMessage<unknown> => {
           this.#refuseIfEnded()

@@ -5,7 +5,7 @@ import { Worker } from 'corelane/jest-worker'
 import { expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
 import { fixture } from '../support/managers.ts'
-import { flagOf, reasonOf, release, until } from '../support/piscina.ts'
+import { flagOf, reasonOf, release, turns, until } from '../support/piscina.ts'
 
 const farmOf = (workerGracefulExitTimeout: number) =>
   new Worker(fixture('farm.cjs').pathname, { numWorkers: 1, workerGracefulExitTimeout })
@@ -17,6 +17,19 @@ async function heldCall(farm: Worker) {
   await until(() => Atomics.load(flag, 1) === 1)
   return { flag, call }
 }
+
+test('a farm that cannot be made leaves no thread behind', async () => {
+  let count = 0
+  const add = () => count++
+  process.on('worker', add)
+  expect(() => new Worker('/nowhere/farm.cjs')).toThrow('/nowhere/farm.cjs')
+  const exposedMethods = ['end']
+  expect(() => new Worker(fixture('farm.cjs').pathname, { exposedMethods })).toThrow('called end')
+  // The event comes before timers.
+  await turns()
+  process.off('worker', add)
+  expect(count).toBe(0)
+})
 
 test('a call that runs as its farm ends settles if it ends in time', async () => {
   const farm = farmOf(60_000)
