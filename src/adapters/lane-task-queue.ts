@@ -2,11 +2,10 @@
 // Owns: the tasks that wait.
 
 import { nowMs } from '../base/clock.ts'
-import { laneError, show } from '../base/errors.ts'
 import { checkGiven, isObject } from '../base/options.ts'
 import { planManager } from '../coordinator/options.ts'
 import { COMMAND_RULES } from '../model/command.ts'
-import { type LaneOptions, type LanePlan, rankOf } from '../model/lane.ts'
+import { type LaneOptions, type LanePlan, rankOf, unknownLane } from '../model/lane.ts'
 import { GroupQueue } from '../schedule/group-queue.ts'
 import { type GroupItem, GroupSeat } from '../schedule/group-ring.ts'
 import { ADMIT_ALL, type Schedulable, Scheduler } from '../schedule/scheduler.ts'
@@ -131,10 +130,7 @@ export class LaneTaskQueue implements TaskQueue {
       Record<string, unknown>
     >
     const laneIndex = this.#plans.findIndex(({ name }) => name === (lane ?? this.#defaultLane))
-    if (laneIndex < 0) {
-      const allowed = this.#plans.map(({ name }) => name).join(', ')
-      throw laneError('CORELANE_UNKNOWN_LANE', { received: show(lane), allowed })
-    }
+    if (laneIndex < 0) throw unknownLane(lane, this.#plans)
     checkGiven('LaneTaskQueue', { priority, group, deadlineMs }, TASK_RULES)
     const plan = this.#plans[laneIndex]!
     const now = nowMs()

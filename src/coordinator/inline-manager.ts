@@ -5,7 +5,7 @@
 import { MessageChannel } from 'node:worker_threads'
 import { AbortListeners, refuseAborted } from '../base/abort-listeners.ts'
 import { callListener, timers, whenSettled } from '../base/clock.ts'
-import { laneError, show } from '../base/errors.ts'
+import { type LaneError, laneError, show } from '../base/errors.ts'
 import { checkGiven, invalidOption, isObject } from '../base/options.ts'
 import {
   COMMAND_RULES,
@@ -17,7 +17,12 @@ import {
   type NestedOptions,
 } from '../model/command.ts'
 import { HOOKS, isMoved, membersOf } from '../model/handler-module.ts'
-import type { DefaultLaneName, LaneOptions, LanePlan } from '../model/lane.ts'
+import {
+  type DefaultLaneName,
+  type LaneOptions,
+  type LanePlan,
+  unknownLane,
+} from '../model/lane.ts'
 import { type PartitionOptions, takesKeys } from '../model/partition-config.ts'
 import { isWorthRetrying, type RetryPlan, retryDelayMs } from '../model/retry.ts'
 import { thrownValue } from '../wire/error-codec.ts'
@@ -27,6 +32,7 @@ import { createHandlersProxy, type HandlersProxy, type RunOptions } from './hand
 import { checkSource, type MapOptions, mapCommands, planMap } from './map-commands.ts'
 import {
   type BroadcastOptions,
+  DRAIN_RULES,
   type ManagerPlan,
   planBroadcast,
   planManager,
@@ -34,6 +40,7 @@ import {
 } from './options.ts'
 import type { QueueManager } from './queue-manager.ts'
 import type { StreamReader } from './results/stream-reader.ts'
+import { unknownType } from './type-table.ts'
 
 /** Options of an inline manager. */
 export interface InlineOptions<M, L extends string> {
@@ -109,7 +116,8 @@ class Inline {
   readonly #handlers = new Map<string, Run>()
   readonly #plan: ManagerPlan
   readonly #timers = new Set<VirtualTimer>()
-  readonly #open = new Set<Promise<unknown>>()
+  /** Those that have not ended, with their lanes. */
+  readonly #open = new Map<Promise<unknown>, string>()
   /** Ends those of them that wait for something, because the manager was closed. */
   readonly #drops = new Set<() => void>()
   readonly #signals = new AbortListeners()
@@ -204,10 +212,29 @@ class Inline {
     if (this.#state === 'running') this.#state = 'shutdown'
   }
 
-  async drain(): Promise<void> {
+  async drain(timeoutMs: number = this.#plan.drainTimeoutMs): Promise<void> {
+    checkGiven('drain', { timeoutMs }, DRAIN_RULES)
     this.shutdown()
+    await new Promise<void>((resolve, reject) => {
+      const timer = { atMs: this.#nowMs + timeoutMs, onDue: () => reject(this.#left(timeoutMs)) }
+      this.#timers.add(timer)
+      void this.#untilDone().then(() => {
+        this.#timers.delete(timer)
+        resolve()
+      })
+    })
+  }
+
+  async #untilDone(): Promise<void> {
     // Handlers may submit meanwhile.
-    while (this.#open.size > 0) await Promise.allSettled(this.#open)
+    while (this.#open.size > 0) await Promise.allSettled(this.#open.keys())
+  }
+
+  #left(timeoutMs: number): LaneError {
+    const lanes: Record<string, number> = {}
+    for (const lane of this.#open.values()) lanes[lane] = (lanes[lane] ?? 0) + 1
+    const words = Object.entries(lanes).map(([lane, count]) => `${count} in ${lane}`)
+    return laneError('CORELANE_DRAIN_TIMEOUT', { timeoutMs, left: words.join(', '), lanes })
   }
 
   async close(): Promise<void> {
@@ -256,10 +283,7 @@ class Inline {
       throw invalidOption('command.file', show(options.file), 'none: it loads no module')
     }
     const run = this.#handlers.get(type)
-    if (run === undefined) {
-      const allowed = [...this.#handlers.keys()].sort().join(', ')
-      throw laneError('CORELANE_UNKNOWN_TYPE', { received: show(type), allowed })
-    }
+    if (run === undefined) throw unknownType(type, [...this.#handlers.keys()].sort())
     checkGiven('command', options, COMMAND_RULES)
     const { key, transferList, signal } = options
     const { strategy } = this.#plan
@@ -280,7 +304,7 @@ class Inline {
       { id, lane: laneName, type, options, timeoutMs, deadline, plan },
       (context) => whenSettled(run(payload, context), take),
     )
-    this.#open.add(ended)
+    this.#open.set(ended, laneName)
     return ended.finally(() => this.#open.delete(ended))
   }
 
@@ -408,8 +432,7 @@ class Inline {
     const { lanes } = this.#plan
     const lane = lanes.find((one) => one.name === name)
     if (lane !== undefined) return lane
-    const allowed = lanes.map((one) => one.name).join(', ')
-    throw laneError('CORELANE_UNKNOWN_LANE', { received: show(name), allowed })
+    throw unknownLane(name, lanes)
   }
 }
 

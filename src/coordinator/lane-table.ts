@@ -1,8 +1,7 @@
 // Lane table: the lanes of one manager, by name and by index.
 // Owns: the lanes and their tallies.
 
-import { laneError, show } from '../base/errors.ts'
-import { isGated, isLimited, type LaneNeeds, type LanePlan } from '../model/lane.ts'
+import { isGated, isLimited, type LaneNeeds, type LanePlan, unknownLane } from '../model/lane.ts'
 
 /** A lane of one manager, with what has become of its commands. */
 export interface Lane {
@@ -101,10 +100,7 @@ export class LaneTable {
       this.#last = lane
       return lane
     }
-    throw laneError('CORELANE_UNKNOWN_LANE', {
-      received: typeof name === 'string' ? show(name) : `named by ${show(name)}`,
-      allowed: this.all.map((known) => known.name).join(', '),
-    })
+    throw unknownLane(name, this.all)
   }
 }
 

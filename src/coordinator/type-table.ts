@@ -78,7 +78,7 @@ export class TypeTable {
     if (last?.file === file && last.type.name === name && typeof file === 'string') return last.type
     const url = String(file)
     // A function cannot go to threads.
-    if (typeof name !== 'string') throw unknownType(name, `an export of ${url}`)
+    if (typeof name !== 'string') throw unknownType(name, [`an export of ${url}`])
     let types = this.#files.get(url)
     if (types === undefined) {
       types = new Map()
@@ -129,11 +129,12 @@ export class TypeTable {
   get(name: string): CommandType {
     const type = this.#byName.get(name)
     if (type !== undefined) return type
-    throw unknownType(name, this.names.join(', '))
+    throw unknownType(name, this.names)
   }
 }
 
-function unknownType(name: unknown, allowed: string): LaneError {
+/** The error of a handler that does not exist, and the names of those that do. */
+export function unknownType(name: unknown, names: readonly string[]): LaneError {
   const received = typeof name === 'string' ? show(name) : `named by ${show(name)}`
-  return laneError('CORELANE_UNKNOWN_TYPE', { received, allowed })
+  return laneError('CORELANE_UNKNOWN_TYPE', { received, allowed: names.join(', ') })
 }

@@ -2,7 +2,7 @@
 // Owns: nothing; data only.
 
 import { COUNT_MAX, TIMER_MS_MAX } from '../base/bounds.ts'
-import { show } from '../base/errors.ts'
+import { type LaneError, laneError, show } from '../base/errors.ts'
 import {
   anything,
   checkObject,
@@ -410,6 +410,18 @@ export const DEFAULT_LANES: Readonly<Record<DefaultLaneName, LaneOptions>> = Obj
 
 /** Most lanes a manager can have. */
 export const LANE_COUNT_MAX = 256
+
+/**
+ * The error of a lane that does not exist.
+ *
+ * @param name - What the caller gave.
+ * @param lanes - Those that there are.
+ */
+export function unknownLane(name: unknown, lanes: readonly { readonly name: string }[]): LaneError {
+  const received = typeof name === 'string' ? show(name) : `named by ${show(name)}`
+  const allowed = lanes.map((lane) => lane.name).join(', ')
+  return laneError('CORELANE_UNKNOWN_LANE', { received, allowed })
+}
 
 /**
  * Packs lane priority and command priority into the rank that orders commands everywhere.

@@ -241,6 +241,21 @@ test('close ends what has not ended, and drain lets handlers submit', async () =
   expect(drained).toHaveBeenCalled()
 })
 
+test('drain checks its time, and rejects once that is over', async () => {
+  const manager = make()
+  const error: unknown = await manager.drain(-1).catch((reason) => reason)
+  expect(error).toMatchObject({ code: 'CORELANE_INVALID_OPTION' })
+  const waiting = manager.submit('a', 'double', 1, { delayMs: 1_000 })
+  const draining = manager.drain(100).catch((reason) => reason)
+  await manager.advance(100)
+  const details = { timeoutMs: 100, left: '1 in a', lanes: { a: 1 } }
+  expect(await draining).toMatchObject({ code: 'CORELANE_DRAIN_TIMEOUT', details })
+  const drained = manager.drain(2_000)
+  await manager.advance(1_000)
+  expect(await Promise.all([waiting, drained])).toEqual([2, undefined])
+  await manager.advance(10_000)
+})
+
 test('leaving a stream ends its generator, and one that has ended is not ended again', async () => {
   const ended: string[] = []
   async function* counts({ name, count }: { name: string; count: number }) {
