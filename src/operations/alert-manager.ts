@@ -3,15 +3,17 @@
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { callListener, epochMs, timers } from '../base/clock.ts'
-import { laneError, show } from '../base/errors.ts'
+import { show } from '../base/errors.ts'
 import {
   anything,
   checkGiven,
   checkOptions,
+  invalidOption,
   isObject,
   milliseconds,
   type OptionRules,
 } from '../base/options.ts'
+import { unknownLane } from '../model/lane.ts'
 import type { LaneMetrics, MetricsSnapshot } from '../model/metrics.ts'
 import { metricsOf, type Watched } from './watched.ts'
 
@@ -65,7 +67,9 @@ export interface AlertOptions {
   /** How often it looks, 10 to 2^31 - 1 ms. Default 5,000. */
   readonly intervalMs?: number | undefined
   /** Thresholds by measure; `false` leaves one out. Default: those of `ALERT_MEASURES`. */
-  readonly thresholds?: Readonly<Partial<Record<AlertMeasure, AlertThresholds | false>>> | undefined
+  readonly thresholds?:
+    | Readonly<Partial<Record<AlertMeasure, AlertThresholds | false | undefined>>>
+    | undefined
   /** Is called with each change; its errors are uncaught. Default: none. */
   readonly onAlert?: ((alert: Alert) => void) | undefined
 }
@@ -116,7 +120,10 @@ export class AlertManager {
     this.#before = metricsOf(manager, 'AlertManager').snapshot()
     this.#intervalMs = checked.intervalMs!
     const thresholds = Object.entries({ ...ALERT_MEASURES, ...checked.thresholds })
-    for (const [measure, both] of thresholds) this.setThresholds(measure as AlertMeasure, both)
+    for (const [name, both] of thresholds) {
+      const measure = name as AlertMeasure
+      this.setThresholds(measure, both === undefined ? ALERT_MEASURES[measure] : both)
+    }
     if (checked.onAlert !== undefined) this.onAlert(checked.onAlert)
   }
 
@@ -141,22 +148,17 @@ export class AlertManager {
    * @throws ConfigError `CORELANE_INVALID_OPTION`, `CORELANE_UNKNOWN_LANE`.
    */
   setThresholds(measure: AlertMeasure, thresholds: AlertThresholds | false, lane?: string): void {
-    const { warning = Number.NaN, critical = Number.NaN } = thresholds || {}
-    if (
-      !Object.hasOwn(ALERT_MEASURES, measure) ||
-      (thresholds !== false && !(warning <= critical))
-    ) {
-      throw laneError('CORELANE_INVALID_OPTION', {
-        option: `AlertManager.thresholds.${measure}`,
-        received: show(thresholds),
-        allowed: `{ warning, critical } with warning <= critical, or false, for ${Object.keys(ALERT_MEASURES).join(', ')}`,
-      })
+    const { warning, critical } = (thresholds || {}) as Partial<AlertThresholds>
+    const areNumbers = typeof warning === 'number' && typeof critical === 'number'
+    const isFit = thresholds === false || (areNumbers && warning <= critical)
+    if (!Object.hasOwn(ALERT_MEASURES, measure) || !isFit) {
+      const measures = Object.keys(ALERT_MEASURES).join(', ')
+      const allowed = `{ warning, critical } with warning <= critical, or false, for ${measures}`
+      throw invalidOption(`AlertManager.thresholds.${String(measure)}`, show(thresholds), allowed)
     }
-    const lanes = this.#manager.lanes.map(({ name }) => name)
-    if (lane !== undefined && !lanes.includes(lane)) {
-      const allowed = lanes.join(', ')
-      throw laneError('CORELANE_UNKNOWN_LANE', { received: show(lane), allowed })
-    }
+    const { lanes } = this.#manager
+    const isKnown = lane === undefined || lanes.some(({ name }) => name === lane)
+    if (!isKnown) throw unknownLane(lane, lanes)
     this.#thresholds.set(nameOf(measure, lane), thresholds)
   }
 

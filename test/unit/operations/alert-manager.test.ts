@@ -168,6 +168,12 @@ test('listeners can leave, and bad thresholds are refused', () => {
   alerts.check()
   expect(heard).toHaveLength(1)
   expect(() => alerts.setThresholds('queued', { warning: 2, critical: 1 })).toThrow(/warning <=/)
+  for (const bad of ['1', null, undefined, Symbol('1')]) {
+    const both = { warning: bad, critical: bad } as never
+    expect(() => alerts.setThresholds('queued', both)).toThrow(/warning <=/)
+  }
+  expect(() => alerts.setThresholds(Symbol('queued') as never, false)).toThrow(/Symbol\(queued\)/)
+  expect(() => watch({ thresholds: { queued: undefined } })).not.toThrow()
   expect(() => alerts.setThresholds('queued', false, 'apy')).toThrow(/"apy".*api/)
   expect(() => watch({ thresholds: { depth: false } as never })).toThrow(/thresholds.depth/)
   expect(() => new AlertManager({ ...world.manager, metrics: undefined })).toThrow(/QueueMetrics/)
