@@ -4,7 +4,7 @@ import { cpus, freemem, loadavg, totalmem, uptime } from 'node:os'
 import { outside } from '../base/async-context.ts'
 import { readCounter } from '../memory/counters.ts'
 import { Counter } from '../memory/layout.ts'
-import type { GroupMetrics } from '../model/metrics.ts'
+import type { GroupMetrics, PartitionMetrics } from '../model/metrics.ts'
 import type { Backpressure } from './admission/backpressure.ts'
 import type { GroupTurns } from './dispatch/group-turns.ts'
 import type { HostStats } from './host-by-os-utils.ts'
@@ -53,7 +53,7 @@ export interface PartitionStats {
    * it runs and ends; another takes over, unless the manager ends. `dormant`: it gets a thread when
    * there is work for it.
    */
-  readonly state: 'starting' | 'ready' | 'draining' | 'dormant' | 'failed' | 'ended'
+  readonly state: PartitionMetrics['state']
   /** `threadId` of its present thread; undefined while it has none. */
   readonly threadId: number | undefined
   /** Threads it has had. */
