@@ -165,6 +165,7 @@ async function loadRedis(): Promise<typeof import('../redis.ts')> {
   }
 }
 
-function redacted(url: string): string {
-  return url.replace(/\/\/[^/@]*@/, '//***@')
+/** Up to the last @ there may be a password, also where it is no URL. */
+function redacted(text: string): string {
+  return text.replace(/^(\w+:\/\/)?.*@/s, '$1***@')
 }

@@ -460,6 +460,10 @@ test('arguments that make no sense exit with 2 and say why', async () => {
     [['run', '--queue', url, '--retries', '5'], '--retries belongs to corelane worker'],
     [['run', '--queue', url, '--strategy', 'hash'], '--strategy is the queue'],
     [['run', '--queue', 'http://:secret@host'], '--queue is "http://***@host"'],
+    [['run', '--queue', 'ops:secret@host'], '--queue is "***@host"'],
+    [['run', '--queue', 'redis:/ops:secret@host'], '--queue is "***@host"'],
+    [['run', '--queue', 'redis://a:b/secret@host:x'], '--queue is "redis://***@host:x"'],
+    [['run', '--queue', 'redis://a:b@secret@host:x'], '--queue is "redis://***@host:x"'],
     [['run', '--queue', url, '--name', 'a b'], '--name is "a b"'],
     [['worker', handlers, '--partitions', 'x'], '--partitions is "x"; allowed: an integer from 1'],
     [
