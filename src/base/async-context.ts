@@ -1,4 +1,5 @@
-// Async context: which request a function runs for, as AsyncLocalStorage and tracing tell it.
+// Async context: which request a function runs for, as AsyncLocalStorage and tracing tell it, and
+// the end of a turn.
 // Owns: the context outside of all requests.
 //
 // A timer, a promise's reaction, a port or a thread carries the context in which it was made, and
@@ -6,7 +7,9 @@
 // what the runtime does for all commands belongs to none.
 
 import { AsyncResource } from 'node:async_hooks'
-import { TURN_END } from './bounds.ts'
+
+/** Its reactions run at the end of the current turn; cheaper than `queueMicrotask`. */
+export const TURN_END: Promise<void> = Promise.resolve()
 
 /**
  * Runs a function outside of every request. Whatever outlives the caller's turn is made in here.

@@ -1,10 +1,7 @@
-// Bounds: limits of the platform that options and queues share, and the end of a turn.
+// Bounds: limits of the platform that options and queues share.
 
 /** The longest delay of a Node.js timer, about 24.8 days; a longer one makes it fire at once. */
 export const TIMER_MS_MAX: number = 2 ** 31 - 1
 
 /** The most that is counted of anything: what fits an Int32. */
 export const COUNT_MAX: number = 2 ** 31 - 1
-
-/** Its reactions run at the end of the current turn; cheaper than `queueMicrotask`. */
-export const TURN_END: Promise<void> = Promise.resolve()

@@ -87,7 +87,7 @@ export interface RoomPlace {
 /** Fields that only some commands have. */
 export interface CommandExtras {
   /** What its submitter calls it. */
-  readonly name: string | undefined
+  name: string | undefined
   readonly key: string | undefined
   readonly transferList: readonly object[] | undefined
   /** Whether the promise gives a `CommandOutcome` instead of the bare result. */

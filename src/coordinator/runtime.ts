@@ -3,8 +3,7 @@
 
 import { AbortListeners } from '../base/abort-listeners.ts'
 import { Alarm } from '../base/alarm.ts'
-import { outside } from '../base/async-context.ts'
-import { TURN_END } from '../base/bounds.ts'
+import { outside, TURN_END } from '../base/async-context.ts'
 import { nowMs } from '../base/clock.ts'
 import { invariant, type LaneError, laneError, show } from '../base/errors.ts'
 import { inSlices } from '../base/slices.ts'
@@ -167,8 +166,9 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   ): Command {
     this.life.refuseUnlessRunning()
     const { intake } = this
-    const name = settler.commandId
-    const command = intake.make(lane, type, payload, options, true, undefined, true, now, name)
+    const { commandId } = settler
+    const command = intake.make(lane, type, payload, options, true, undefined, true, now)
+    if (commandId !== undefined) command.extras!.name = commandId
     if (carrier !== undefined) command.carry(carrier)
     const seat = command.extras?.group
     if (seat !== undefined) seat.state = SeatState.NAMED

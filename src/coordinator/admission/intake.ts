@@ -260,7 +260,6 @@ export class Intake {
    * @param isChecked - Whether the options keep to their rules and do not change, so that commands
    * of a lane may share them. Default false.
    * @param now - The present moment, monotonic milliseconds. Default: the clock is read.
-   * @param name - What the caller calls it. Default: the id of its options.
    * @throws ConfigError, PartitionLostError, AbortError: why it is not taken.
    */
   make(
@@ -272,7 +271,6 @@ export class Intake {
     stream?: StreamReader,
     isChecked = false,
     now?: number,
-    name: string | undefined = options?.id,
   ): Command {
     const lane = this.#lanes.get(laneName)
     // First: threads learn at once of the module that options name.
@@ -287,7 +285,7 @@ export class Intake {
     } else if (stream !== undefined || lane.plan.retry.retryable !== undefined) {
       given = givenOf(lane, NO_OPTIONS, stream)
     }
-    const extras = this.#extras(lane, payload, options, isDetailed, given, now, name)
+    const extras = this.#extras(lane, payload, options, isDetailed, given, now)
     const home = this.#place(lane, type, options?.key, payload)
     const refusal = this.#dispatcher.refusal(home)
     if (refusal !== undefined) throw refusal
@@ -354,18 +352,17 @@ export class Intake {
     isDetailed: boolean,
     given: GivenOptions | undefined,
     now: number | undefined,
-    name: string | undefined,
   ): CommandExtras | undefined {
     const backpressure = this.#backpressure
     const isOrdinary = options === undefined && given === undefined
     if (isOrdinary && !isDetailed && !lane.isTimed && !backpressure.countsBytes) return undefined
-    const { key, group, transferList, deadlineMs, delayMs } = options ?? NO_OPTIONS
+    const { id, key, group, transferList, deadlineMs, delayMs } = options ?? NO_OPTIONS
     if (key !== undefined && !this.#takesKeys) throw keyRefused(this.#plan.strategy)
     const readsClock = isTimed(lane, deadlineMs, given)
     const isPlain = key === undefined && transferList === undefined && !readsClock && !delayMs
     if (
       isPlain &&
-      name === undefined &&
+      id === undefined &&
       group === undefined &&
       !isDetailed &&
       given === undefined &&
@@ -373,7 +370,7 @@ export class Intake {
     )
       return undefined
     return {
-      name,
+      name: id,
       key,
       transferList,
       isDetailed,

@@ -5,7 +5,7 @@ import { LaneError } from '../../base/errors.ts'
 import type { Broadcast } from '../../wire/control.ts'
 import { fromSideValue, toCallValue } from '../../wire/side-payload.ts'
 import type { BroadcastOptions } from '../options.ts'
-import type { Incarnation } from './incarnation.ts'
+import type { Incarnation, ThreadTerminator } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 
 /**
@@ -13,11 +13,6 @@ import type { PartitionHandle } from './partition-handle.ts'
  * its handler.
  */
 const WITHDRAW_TIMEOUT_MS = 1000
-
-/** Gives threads up; the supervisor. */
-export interface ThreadTerminator {
-  giveUpThread(incarnation: Incarnation, reason: Error): void
-}
 
 export class Broadcasts {
   readonly #partitions: readonly PartitionHandle[]

@@ -81,6 +81,11 @@ export interface ThreadObserver {
   printed?(incarnation: Incarnation, output: ThreadOutput): boolean
 }
 
+/** Gives threads up; the supervisor. */
+export interface ThreadTerminator {
+  giveUpThread(incarnation: Incarnation, reason: Error): void
+}
+
 /** Takes what a thread reports of itself; the supervisor. */
 export interface ThreadReports {
   /**

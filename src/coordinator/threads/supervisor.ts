@@ -13,12 +13,13 @@ import type { Command } from '../command.ts'
 import type { ManagerEvents, RunClaim } from '../manager-events.ts'
 import type { ElasticPlan } from '../options.ts'
 import type { EventHub } from '../results/event-hub.ts'
-import { Broadcasts, type ThreadTerminator } from './broadcasts.ts'
+import { Broadcasts } from './broadcasts.ts'
 import {
   Incarnation,
   type NestedRequests,
   type ThreadObserver,
   type ThreadReports,
+  type ThreadTerminator,
 } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import { type Blame, closedError, type Recovery } from './recovery.ts'

@@ -5,7 +5,7 @@
 // more urgent command can run elsewhere. Less urgent commands never take the room of more urgent
 // ones.
 
-import { TURN_END } from '../../base/bounds.ts'
+import { TURN_END } from '../../base/async-context.ts'
 import { nowMs } from '../../base/clock.ts'
 import { PRIORITY_MAX } from '../../model/command.ts'
 import type { LaneDemand, LeaseRequest } from '../contract/distributed-queue.ts'

@@ -2,7 +2,7 @@
 // for concurrency slots that all workers share.
 // Owns: the commands that wait, and the names of their slots.
 
-import { TURN_END } from '../../base/bounds.ts'
+import { TURN_END } from '../../base/async-context.ts'
 import { nowMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
 import { uniqueName } from '../../base/random.ts'

@@ -1,4 +1,4 @@
-// Appointments: commands that are delayed or may be late, while they are retried or lose their
+// Timers: commands that are delayed or may be late, while they are retried or lose their
 // partition. Goal: each ends once, and none is forgotten.
 
 import { PartitionConfig } from 'corelane'
