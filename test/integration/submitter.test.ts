@@ -431,6 +431,32 @@ test('a signal cancels what the queue has taken though its answer was lost', asy
   expect(found).toMatchObject({ state: 'ended', result: { error: { code: 'CORELANE_ABORTED' } } })
 })
 
+test('a signal leaves a command alone that is submitted again while its first call is under way', async () => {
+  const queue = openQueue(hash)
+  const controller = new AbortController()
+  let answer: (() => void) | undefined
+  const slow = withFaults<LeasedQueue>(queue, {
+    enqueueMany: async (envelopes) => {
+      const statuses = await queue.enqueueMany(envelopes)
+      await new Promise<void>((resolve) => {
+        if (answer === undefined) answer = resolve
+        else resolve()
+      })
+      return statuses
+    },
+  })
+  const submitter = openSubmitter(slow)
+  const submit = (options = {}) => submitter.submit('query', 'echo', 1, { id: 'a', ...options })
+  const first = rejection(submit({ signal: controller.signal }), 'the first')
+  await until(() => answer !== undefined, 'the queue has it')
+  controller.abort()
+  expect(await first).toMatchObject({ code: 'CORELANE_ABORTED' })
+  const second = submit()
+  answer!()
+  await openWorker(queue)
+  expect(await within(second, 'the second')).toBe(1)
+})
+
 test('a signal leaves the command of another alone, whose queue was full meanwhile', async () => {
   const queue = openQueue(hash, { maxPending: 1 })
   await openSubmitter(queue).enqueue('query', 'echo', 1, { id: 'a' })

@@ -278,20 +278,27 @@ export class Unwanted {
   /** On their way to the queue in the present call. */
   #sending: readonly Outstanding[] = []
 
-  /** @param failed - Called with each failure; a call is repeated. */
-  constructor({ commands }: LeasedQueue, failed: (error: unknown) => void) {
+  /**
+   * @param isAwaited - Whether another waits for the same command by now.
+   * @param failed - Called with each failure; a call is repeated.
+   */
+  constructor(
+    { commands }: LeasedQueue,
+    isAwaited: (id: string) => boolean,
+    failed: (error: unknown) => void,
+  ) {
     this.#canCancel = commands !== undefined
     this.#outbox = new Outbox<CommandReference>({
       send: async (all) => void (await commands!.cancel(all)),
       failed,
+      isWanted: ({ commandId }) => !isAwaited(commandId),
     })
   }
 
   /** One is not wanted any more, and has been settled. */
   readonly add = (item: Outstanding): void => {
-    // Another that waits for the same command may go on to do so.
-    const isShared = item.isDuplicate || item.followers?.some(({ isSettled }) => !isSettled)
-    if (!this.#canCancel || isShared) return
+    // The command of another may be waited for elsewhere.
+    if (!this.#canCancel || item.isDuplicate) return
     item.isUnwanted = true
     // One that is on its way is cancelled when the queue may have it.
     const mayBeThere = item.isUnsure && !this.#sending.includes(item)

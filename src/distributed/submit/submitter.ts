@@ -150,7 +150,7 @@ export class Submitter<M = AnyHandlers> {
       failed: this.#failed,
       patienceMs: () => FORGET_GATHER_MS,
     })
-    this.#unwanted = new Unwanted(this.#queue, this.#failed)
+    this.#unwanted = new Unwanted(this.#queue, (id) => this.#byId.has(id), this.#failed)
   }
 
   /**
