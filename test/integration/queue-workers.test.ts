@@ -10,8 +10,8 @@ import {
 } from 'corelane'
 import type { RedisQueueOptions } from 'corelane/redis'
 import { describe, expect, test } from 'vitest'
-import { within } from '../support/deadline.ts'
-import { openQueue, openSubmitter, openWorker, shareWorkers } from '../support/pools.ts'
+import { until, within } from '../support/deadline.ts'
+import { openQueue, openSubmitter, openWorker, shareWorkers, withFaults } from '../support/pools.ts'
 import { describeWithRedis } from '../support/redis-server.ts'
 import { RedisQueues } from './support/redis-moves.ts'
 
@@ -78,6 +78,27 @@ function workersOn(
 
 describe('the engine of this process', () => {
   workersOn(async (options) => openQueue(PartitionConfig.roundRobin(2), options))
+
+  test('what a worker is to say while it says something is said after it', async () => {
+    // Long before the next beat.
+    const queue = openQueue(PartitionConfig.roundRobin(2), { leaseMs: 600_000 })
+    let answer: (() => void) | undefined
+    const workers = withFaults(queue.workers, {
+      announce: async (standing) => {
+        const isFirst = answer === undefined
+        await new Promise<void>((resolve) => {
+          if (isFirst) answer = resolve
+          else resolve()
+        })
+        await queue.workers.announce(standing)
+      },
+    })
+    const { manager } = await openWorker(withFaults(queue, { workers }))
+    await until(() => answer !== undefined, 'the first announcement')
+    await within(manager.close(), 'the end of a manager')
+    answer!()
+    await listed(queue, ([one]) => one?.state === 'unfit')
+  })
 })
 
 describeWithRedis('the engine on Redis', () => {

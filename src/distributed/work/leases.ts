@@ -10,6 +10,7 @@ import type { WorkerStanding } from '../../model/queue-standing.ts'
 import { stableHash } from '../../schedule/hash.ts'
 import type { LaneRegistry, PartitionOwnership } from '../contract/distributed-queue.ts'
 import { CALL_MAX } from '../contract/engine-checks.ts'
+import { Outbox } from '../outbox.ts'
 import type { HeldCommand, WorkerCore } from './held.ts'
 import type { LimitWatch } from './limits.ts'
 import { leaseMarginMs, type Runner } from './run.ts'
@@ -26,7 +27,8 @@ export class Announcer {
   #leaving: Promise<void> | undefined
   #known: ReadonlySet<string> = new Set()
   #nextLookMs = 0
-  #isBusy = false
+  /** Wishes to announce. Those that come meanwhile lead to one more announcement. */
+  readonly #announcements: Outbox<'announce'>
 
   /**
    * @param managed - All lanes of its manager; it leaves those that are not its own to others.
@@ -39,31 +41,31 @@ export class Announcer {
   ) {
     this.#core = core
     this.#standing = standing
+    const { failed } = core.events
+    this.#announcements = new Outbox({ send: () => this.#announceAll(), failed })
     this.#laneIds = core.lanes.map(({ plan }) => plan.name)
     const names = managed.map(({ name }) => name)
     this.#others = names.filter((name) => !this.#laneIds.includes(name) && isPortableName(name))
   }
 
-  /** Announces for another lease; to be called every third of one. */
-  async announce(): Promise<void> {
-    const { queue, events } = this.#core
-    if (queue.lanes === undefined || this.#isBusy) return
-    this.#isBusy = true
-    await this.#announceAll(queue.lanes).catch(events.failed)
-    this.#isBusy = false
+  /** Announces for another lease; to be called every third of one, and as its standing changes. */
+  announce(): void {
+    this.#announcements.add('announce')
   }
 
   leave(): Promise<void> {
+    this.#announcements.giveUp()
     const leave = async () => this.#core.queue.workers?.leave()
     // Where the queue does not learn it now, that is when the lease has ended.
     this.#leaving ??= leave().catch(() => {})
     return this.#leaving
   }
 
-  async #announceAll(lanes: LaneRegistry): Promise<void> {
+  async #announceAll(): Promise<void> {
+    const { queue, held } = this.#core
     // One that takes nothing at the moment leaves its lanes to others.
-    if (this.#core.held.isAccepting) await this.#announceNames(lanes)
-    if (this.#leaving === undefined) await this.#core.queue.workers?.announce(this.#standing())
+    if (queue.lanes !== undefined && held.isAccepting) await this.#announceNames(queue.lanes)
+    if (this.#leaving === undefined) await queue.workers?.announce(this.#standing())
   }
 
   async #announceNames(lanes: LaneRegistry): Promise<void> {
@@ -313,7 +315,7 @@ export class LeaseKeeper {
     this.#renewedAtMs = now
     this.#runner.keepSlots()
     this.#limits.read()
-    void this.#announcer.announce()
+    this.#announcer.announce()
   }
 
   async #extend(all: readonly HeldCommand[]): Promise<void> {

@@ -256,7 +256,7 @@ export class WorkerPool {
     }
     this.#onHealth()
     this.#keeper.start()
-    void this.#announcer.announce()
+    this.#announcer.announce()
     await this.#assignment.heartbeat()
     void this.#limits.start().then(() => {
       if (this.#state === 'running') this.#fetcher.start()
@@ -287,7 +287,7 @@ export class WorkerPool {
     this.#state = 'draining'
     const { held } = this.#core
     held.isAccepting = false
-    if (state === 'running') void this.#announcer.announce()
+    if (state === 'running') this.#announcer.announce()
     const stopped = this.#fetcher.stop()
     this.#runner.giveBack()
     await stopped
@@ -323,7 +323,7 @@ export class WorkerPool {
     held.isAccepting = isFit
     this.#tell(isFit ? { what: 'worker-fit' } : { what: 'worker-unfit', error: trouble })
     this.#assignment.take(isFit)
-    void this.#announcer.announce()
+    this.#announcer.announce()
     if (!isFit) this.#runner.giveBack()
     this.#fetcher.interrupt()
   }
