@@ -127,15 +127,9 @@ function refuse(option: string, received: unknown, allowed: string): never {
 }
 
 const noDead = (): never => refuse('dead commands', 'a call', 'nothing with them')
-const NO_DEAD: EngineCore['dead'] = { list: noDead, redrive: noDead, drop: noDead }
 
 const noLimit = (laneId: string): never =>
   refuse('a shared limit', `for lane ${laneId}`, 'limits of each worker')
-const NO_LIMITS: EngineCore['limits'] = {
-  takeTokens: noLimit,
-  takeSlots: noLimit,
-  releaseSlots: noLimit,
-}
 
 interface Known {
   readonly submitter: string | undefined
@@ -153,8 +147,8 @@ class LiftedQueue implements EngineCore {
   readonly leaseMs: number = LEASE_MS
   readonly maxDeliveries = 1
   readonly resultTtlMs: undefined
-  readonly dead: EngineCore['dead'] = NO_DEAD
-  readonly limits: EngineCore['limits'] = NO_LIMITS
+  readonly dead = { list: noDead, redrive: noDead, drop: noDead }
+  readonly limits = { takeTokens: noLimit, takeSlots: noLimit, releaseSlots: noLimit }
   isClosed = false
   readonly #queue: DistributedQueue
   readonly #polls: LiftedPolls

@@ -105,11 +105,6 @@ export class LocalArchive<Command = unknown> {
 
   /** Dead commands, the oldest first. */
   listDead(max: number): DeadCommand[] {
-    const listed: DeadCommand[] = []
-    for (const command of this.dead.values()) {
-      if (listed.length >= max) break
-      listed.push(command)
-    }
-    return listed
+    return [...this.dead.values()].slice(0, max)
   }
 }

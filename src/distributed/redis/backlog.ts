@@ -124,7 +124,7 @@ export class Backlog {
   /** A partition is to be looked after now, whatever is believed of it. */
   doubt(partition: number): void {
     this.distrust(partition)
-    this.addReap(partition, 0)
+    this.add(partition, 'reapMs', 0)
   }
 
   /** Nothing is known any more. */
@@ -139,18 +139,11 @@ export class Backlog {
     one.reapMs = Math.min(reapMs, one.since.reapMs)
   }
 
-  /** Something that is kept back is due then, perhaps before all that is known of. */
-  addDue(partition: number, atMs: number): void {
+  /** Something is due, or a lease may have expired, then: perhaps before all that is known of. */
+  add(partition: number, what: 'dueMs' | 'reapMs', atMs: number): void {
     const one = this.#of(partition)
-    one.dueMs = Math.min(one.dueMs, atMs)
-    one.since.dueMs = Math.min(one.since.dueMs, atMs)
-  }
-
-  /** A lease may have expired then, perhaps before all that are known of. */
-  addReap(partition: number, atMs: number): void {
-    const one = this.#of(partition)
-    one.reapMs = Math.min(one.reapMs, atMs)
-    one.since.reapMs = Math.min(one.since.reapMs, atMs)
+    one[what] = Math.min(one[what], atMs)
+    one.since[what] = Math.min(one.since[what], atMs)
   }
 
   /** When one of some partitions must be looked after next. */

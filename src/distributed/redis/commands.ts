@@ -34,7 +34,7 @@ import { CANCEL } from './scripts/cancel.ts'
 import { FIND } from './scripts/find.ts'
 import { PEEK } from './scripts/peek.ts'
 import { GIVEN_AGAIN, SCRIPT_MAX } from './scripts/script.ts'
-import { framesOf, type Subscriptions } from './subscriptions.ts'
+import { framesOf } from './subscriptions.ts'
 import { unreadEnvelope } from './undecodable.ts'
 
 /** Cancelled entries that this worker did not know and may still be given. */
@@ -55,12 +55,10 @@ interface Place {
 
 export class RedisCommands extends RedisPart implements QueuedCommands {
   readonly #registry: Registry
-  readonly #subscriptions: Subscriptions
   readonly #strays = new Set<string>()
 
-  constructor(engine: RedisEngine, registry: Registry, subscriptions: Subscriptions) {
+  constructor(engine: RedisEngine, registry: Registry) {
     super(engine)
-    this.#subscriptions = subscriptions
     this.#registry = registry
     engine.wakes.add('x', ({ partition, lane, entry }) => {
       if (engine.holdings.has(partition, lane, entry)) return
@@ -171,9 +169,9 @@ export class RedisCommands extends RedisPart implements QueuedCommands {
     decode: (frame: Buffer, maxBytes: number) => T,
     listener: (given: T) => void,
   ): Promise<() => Promise<void>> {
-    const { maxBytes } = this.engine.plan
-    return this.#subscriptions.add(channel, (bytes) => {
-      const all = framesOf(bytes, (frame) => decode(frame, maxBytes))
+    const { plan, subscriptions } = this.engine
+    return subscriptions.add(channel, (bytes) => {
+      const all = framesOf(bytes, (frame) => decode(frame, plan.maxBytes))
       for (const each of all) callListener(listener, each)
     })
   }

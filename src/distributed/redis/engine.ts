@@ -8,7 +8,7 @@ import type { QueueKeys } from './keys.ts'
 import type { RedisIncident, RedisQueuePlan } from './options.ts'
 import { READ } from './scripts/read.ts'
 import { ANSWER_BYTES, SCRIPT_MAX } from './scripts/script.ts'
-import type { Wakes } from './subscriptions.ts'
+import type { Subscriptions, Wakes } from './subscriptions.ts'
 
 /** What every part is given. */
 export interface RedisEngine {
@@ -19,6 +19,7 @@ export interface RedisEngine {
   /** Name of the worker among the consumers of a stream: it ends with the length of its lease. */
   readonly consumer: string
   readonly report: (kind: RedisIncident['kind'], detail: string) => void
+  readonly subscriptions: Subscriptions
   readonly wakes: Wakes
 }
 

@@ -135,7 +135,7 @@ export class RedisFetcher extends RedisPart {
     this.#meet(lane)
     if (this.#backlog.announced(partition, lane, amount)) {
       // Who takes them may die.
-      this.#backlog.addReap(partition, nowMs() + this.engine.plan.leaseMs)
+      this.#backlog.add(partition, 'reapMs', nowMs() + this.engine.plan.leaseMs)
     }
     this.#backlog.holdsMs = POLL_MIN_MS
     for (const waiter of this.#waiters) {
@@ -155,7 +155,7 @@ export class RedisFetcher extends RedisPart {
   keptBack(partition: number, lane: string, delayMs: number): void {
     const isNew = this.#meet(lane)
     if (!this.#backlog.announced(partition, lane, 0) && !isNew) return
-    this.#backlog.addDue(partition, nowMs() + delayMs)
+    this.#backlog.add(partition, 'dueMs', nowMs() + delayMs)
     this.#ringAt(partition)
   }
 
@@ -322,7 +322,7 @@ export class RedisFetcher extends RedisPart {
       dueMs < 0 ? Number.POSITIVE_INFINITY : now + dueMs,
       reapMs < 0 ? Number.POSITIVE_INFINITY : now + Math.max(reapMs, REAP_MS_MIN) + laterMs,
     )
-    if (!isSure) this.#backlog.addReap(partition, now + plan.leaseMs)
+    if (!isSure) this.#backlog.add(partition, 'reapMs', now + plan.leaseMs)
   }
 
   async #askAll(
@@ -406,7 +406,7 @@ export class RedisFetcher extends RedisPart {
     const { epoch, timeMs, counts, commands, ripeMs, unweighed } = answer
     this.#ownership?.learned(partition, epoch)
     this.#backlog.answered(partition, lanes, counts)
-    if (ripeMs >= 0) this.#backlog.addDue(partition, nowMs() + ripeMs)
+    if (ripeMs >= 0) this.#backlog.add(partition, 'dueMs', nowMs() + ripeMs)
     const { holdings, plan } = this.engine
     const leasedUntilMs = sentMs + plan.leaseMs
     const unknown = unweighed.map((i) => lanes[i]!)
@@ -429,7 +429,7 @@ export class RedisFetcher extends RedisPart {
     }
     if (given.length > 0) {
       this.#backlog.holdsMs = POLL_MIN_MS
-      this.#backlog.addReap(partition, leasedUntilMs)
+      this.#backlog.add(partition, 'reapMs', leasedUntilMs)
     }
     return letters
   }

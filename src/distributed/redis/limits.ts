@@ -3,11 +3,10 @@
 import { nowMs } from '../../base/clock.ts'
 import type { GlobalLimits, TokenGrant } from '../contract/distributed-queue.ts'
 import { type SharedRate, tokenMsMax } from '../contract/live-limits.ts'
-import { type RedisEngine, RedisPart } from './engine.ts'
+import { RedisPart } from './engine.ts'
 import { RELEASE_SLOTS } from './scripts/release-slots.ts'
 import { SLOTS } from './scripts/slots.ts'
 import { TOKENS } from './scripts/tokens.ts'
-import type { Subscriptions } from './subscriptions.ts'
 
 const VALID_MS_MIN = 20
 
@@ -22,13 +21,6 @@ export function validityOf(rate: SharedRate): number {
 }
 
 export class RedisLimits extends RedisPart implements GlobalLimits {
-  readonly #subscriptions: Subscriptions
-
-  constructor(engine: RedisEngine, subscriptions: Subscriptions) {
-    super(engine)
-    this.#subscriptions = subscriptions
-  }
-
   async takeTokens(laneId: string, rate: SharedRate, count: number): Promise<TokenGrant> {
     const { limit, windowMs } = rate
     const validMs = validityOf(rate)
@@ -59,6 +51,7 @@ export class RedisLimits extends RedisPart implements GlobalLimits {
   }
 
   onSlotFree(laneId: string, listener: () => void): () => void {
-    return this.#subscriptions.listen(this.engine.keys.freed(laneId), () => listener())
+    const { keys, subscriptions } = this.engine
+    return subscriptions.listen(keys.freed(laneId), () => listener())
   }
 }

@@ -138,13 +138,14 @@ function coreOf(
   const wakes = new Wakes(subscriptions, keys.wakes, (isUp) => fetcher.setReceiving(isUp))
   const holdings = new Holdings(workerId, leaseMs)
   const consumer = `${workerId}~${leaseMs}`
-  const engine = Object.freeze({ plan, keys, caller, holdings, consumer, report, wakes })
+  const links = { caller, subscriptions, wakes }
+  const engine = Object.freeze({ plan, keys, holdings, consumer, report, ...links })
   const isOwned = takesKeys(plan.strategy)
   const ownership = isOwned ? new RedisOwnership(engine, (p) => fetcher.gained(p)) : undefined
   const acknowledger = new RedisAcknowledger(engine)
   const enqueuer = new Enqueuer(engine)
   const registry = new Registry(engine)
-  const commands = new RedisCommands(engine, registry, subscriptions)
+  const commands = new RedisCommands(engine, registry)
   const fetcher = new RedisFetcher(engine, acknowledger, ownership, commands)
   const janitor = new Janitor(engine, registry)
   return {
@@ -182,7 +183,7 @@ function coreOf(
       link.close()
     },
     ...{ commands, ownership, dead: new RedisDeadLetters(engine) },
-    limits: new RedisLimits(engine, subscriptions),
+    limits: new RedisLimits(engine),
     lanes: new RedisLanes(engine, registry),
     handlers: new RedisNames(engine, keys.handlers),
     workers: new RedisWorkers(engine),

@@ -147,13 +147,7 @@ export interface Wake {
 }
 
 /** Workers came or went. */
-const MEMBERS: Wake = Object.freeze({
-  kind: '!',
-  partition: 0,
-  lane: '',
-  amount: 0,
-  entry: '',
-})
+const MEMBERS: Wake = Object.freeze({ kind: '!', partition: 0, lane: '', amount: 0, entry: '' })
 
 /**
  * Takes a wake apart.

@@ -13,7 +13,7 @@ test('large reports of one submitter go in several announcements, in their order
   const engine = { plan: { maxBytes: 2 ** 20 }, keys: queueKeys('q', 1), caller }
   const wakes = new Listeners<[never]>()
   const parts = { ...engine, wakes } as unknown as RedisEngine
-  const commands = new RedisCommands(parts, {} as never, {} as never)
+  const commands = new RedisCommands(parts, {} as never)
   const value = new Uint8Array(2 ** 20)
   const ids = Array.from({ length: 10 }, (_, i) => `c${i}`)
   await commands.report(ids.map((commandId) => ({ commandId, submitter: 'me', value })))
