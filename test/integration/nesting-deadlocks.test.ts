@@ -39,6 +39,25 @@ test('long commands that wait for a key keep out none of their lane that its hol
   expect(await Promise.all(behind)).toEqual([long, long, long])
 })
 
+test('no command waits with a slot of its group behind a run that its caller has left', async () => {
+  const manager = await open('nesting.js', {
+    partitions: PartitionConfig.single(),
+    lanes: { limited: { maxConcurrency: 1 }, grouped: { groupConcurrency: 1 } },
+    concurrencyPerPartition: 2,
+  })
+  const group = 'a'
+  const key = 'k'
+  const controller = new AbortController()
+  const call = { lane: 'grouped', type: 'mark', payload: 1, options: { group, delayMs: 300 } }
+  const { signal } = controller
+  const left = run(manager, 'call', call, { lane: 'limited', key, signal })
+  await until(() => manager.stats().lanes.grouped!.queued === 1, 'what it waits for')
+  controller.abort()
+  await expect(left).rejects.toMatchObject({ code: 'CORELANE_ABORTED' })
+  // It goes on without its caller, and keeps its key until then.
+  expect(await run(manager, 'echo', 2, { lane: 'grouped', key, group })).toBe(2)
+})
+
 test('one that was taken back for a more urgent one holds no slot of its group', async () => {
   const manager = await open('nesting.js', {
     partitions: PartitionConfig.custom(2, ({ type }) => (type === 'echo' ? 1 : 0)),
