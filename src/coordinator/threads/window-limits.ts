@@ -149,7 +149,7 @@ export class WindowLimits {
     return isShort && load.behindKeys < BEHIND_KEYS_MAX
   }
 
-  /** Whether a bound command of a lane and a key has started, or one of the key goes on detached. */
+  /** Whether a bound command of a lane and a key has started, or a detached run has the key. */
   hasStarted(laneIndex: number, key: string): boolean {
     for (const run of this.#bound.watch.detached) if (run.key === key) return true
     for (const { command, started } of this.#bound.snapshotOf(laneIndex)) {
