@@ -267,7 +267,7 @@ export class Dashboard {
     const given = /^Bearer (.+)$/.exec(headers.authorization ?? '')?.[1] ?? ''
     // Digests are of one length, so the comparison tells nothing of the token's.
     if (!timingSafeEqual(digest(given), this.#digest))
-      throw new Refusal(401, 'the token is missing')
+      throw new Refusal(401, 'the token is missing or wrong')
   }
 
   #sendPage(response: ServerResponse): void {
