@@ -33,6 +33,7 @@ import {
 } from '../model/command-trace.ts'
 
 const SCOPE = 'corelane'
+const TYPE = 'corelane.command.type'
 
 /** Of the conventions for `messaging.process.duration`, in seconds. */
 const DURATION_BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
@@ -52,7 +53,7 @@ function attributesOf(
     'messaging.operation.type': operation,
     'messaging.destination.name': lane,
     'messaging.message.id': id,
-    'corelane.command.type': type,
+    [TYPE]: type,
   }
   if (operation === 'send') return common
   const where = String(partition)
@@ -126,7 +127,7 @@ function submitSubscribers(tracer: Tracer) {
       const parent = command.carrier === undefined ? context.active() : unpack(command.carrier)
       const attributes = attributesOf('send', command)
       const kind = SpanKind.PRODUCER
-      const span = tracer.startSpan(`send ${command.type}`, { kind, attributes }, parent)
+      const span = tracer.startSpan(`send ${command.lane}`, { kind, attributes }, parent)
       spans.set(command, span)
       command.carrier = pack(trace.setSpan(parent, span))
     },
@@ -148,7 +149,7 @@ function runSubscribers(tracer: Tracer | undefined, histogram: Histogram | undef
       failed.add(run)
     },
     asyncEnd(run: CommandTrace): void {
-      const { startedAtMs = nowMs(), durationMs = 0, error, type, lane, partition } = run
+      const { startedAtMs = nowMs(), durationMs = 0, error, lane, partition } = run
       const isFailed = failed.has(run)
       histogram?.record(durationMs / 1000, {
         'messaging.system': SCOPE,
@@ -161,7 +162,7 @@ function runSubscribers(tracer: Tracer | undefined, histogram: Histogram | undef
       const startTime = epochMs() - (nowMs() - startedAtMs)
       const attributes = attributesOf('process', run)
       const options = { kind: SpanKind.CONSUMER, attributes, startTime }
-      const span = tracer?.startSpan(`process ${type}`, options, unpack(run.carrier))
+      const span = tracer?.startSpan(`process ${lane}`, options, unpack(run.carrier))
       if (span === undefined) return
       if (isFailed) recordFailure(span, error)
       span.end(startTime + durationMs)
@@ -186,11 +187,11 @@ class ThreadTracer implements RunTracer {
     const parent = unpack(run.carrier)
     const attributes = attributesOf('process', run)
     const options = { kind: SpanKind.CONSUMER, attributes }
-    const span = this.#tracer.startSpan(`process ${run.type}`, options, parent)
+    const span = this.#tracer.startSpan(`process ${run.lane}`, options, parent)
     const active = trace.setSpan(parent, span)
     const end = <T>(value: T): T => {
       // A module that its command names is known by now.
-      span.updateName(`process ${run.type}`)
+      span.setAttribute(TYPE, run.type)
       span.end()
       return value
     }

@@ -70,7 +70,7 @@ function mainSpans(): Seen[] {
 
 async function threadSpans(): Promise<Seen[]> {
   const spans = (await within(traced().run('spans'), 'the spans of the thread')) as Seen[]
-  return spans.filter(({ name }) => !name.includes('spans'))
+  return spans.filter((span) => !nameOf(span).includes('spans'))
 }
 
 /** Runs a function in a span. */
@@ -84,9 +84,15 @@ function inRequest<T>(run: () => Promise<T>): Promise<T> {
   })
 }
 
+/** Its name, with the type of its command in place of the lane. */
+const nameOf = ({ name, attributes }: Seen): string => {
+  const { 'corelane.command.type': type, 'messaging.operation.name': operation } = attributes
+  return type === undefined ? name : `${operation} ${type}`
+}
+
 const named = (spans: readonly Seen[], name: string) => {
-  const [found, other] = spans.filter((span) => span.name === name)
-  expect(found, `${name} in ${spans.map((span) => span.name)}`).toBeDefined()
+  const [found, other] = spans.filter((span) => nameOf(span) === name)
+  expect(found, `${name} in ${spans.map(nameOf)}`).toBeDefined()
   expect(other).toBeUndefined()
   return found!
 }
@@ -129,6 +135,7 @@ test('a command is a span in the trace of its request, and its run one below it'
   const request = named(spans, 'request')
   const send = named(spans, 'send echo')
   const run = named(spans, 'process echo')
+  expect([send.name, run.name]).toEqual(['send lane', 'process lane'])
   expect(send).toMatchObject({ parent: request.id, kind: SpanKind.PRODUCER })
   expect(run).toMatchObject({ parent: send.id, kind: SpanKind.CONSUMER, traceId: request.traceId })
   expect(run.attributes).toEqual({
@@ -148,7 +155,8 @@ test.each(['sync', 'later'])('a span of handler %s is below that of its run', as
   const main = mainSpans()
   const thread = await threadSpans()
   const run = named(thread, `process ${type}`)
-  expect(main.map(({ name }) => name)).not.toContain(`process ${type}`)
+  expect(run.name).toBe('process lane')
+  expect(main.map(nameOf)).not.toContain(`process ${type}`)
   expect(run.parent).toBe(named(main, `send ${type}`).id)
   expect(named(thread, 'child')).toMatchObject({ parent: run.id, traceId: run.traceId })
   expect(run.traceId).toBe(named(main, 'request').traceId)
@@ -174,7 +182,7 @@ test('a result that could be iterated is sent as it is, and one of a stream is i
   const values: unknown[] = []
   for await (const value of traced().stream('lane', 'page')) values.push(value)
   expect(values).toEqual([1, 2])
-  expect((await threadSpans()).map(({ name }) => name)).toEqual(Array(2).fill('process page'))
+  expect((await threadSpans()).map(nameOf)).toEqual(Array(2).fill('process page'))
 })
 
 test('a stream that is left early has a span that ends', async () => {
@@ -200,7 +208,7 @@ test.each([
     await failure(manager().submit('lane', type, 'x', { retry }), 'the command')
     const main = mainSpans()
     const runs = manager === plain ? main : await threadSpans()
-    const failed = runs.filter(({ name }) => name === `process ${type}`)
+    const failed = runs.filter((span) => nameOf(span) === `process ${type}`)
     expect(failed.map(({ attributes }) => attributes['corelane.attempt'])).toEqual([1, 2])
     for (const span of [...failed, named(main, `send ${type}`)]) {
       expect(span.status.code).toBe(SpanStatusCode.ERROR)
@@ -242,7 +250,7 @@ test('a command that waits for room is in the trace of its own request', async (
   const submits = [1, 2].map(() => inRequest(() => plain().submit('narrow', 'echo', 1)))
   await within(Promise.all(submits), 'both')
   const spans = mainSpans()
-  const sends = spans.filter(({ name }) => name === 'send echo')
+  const sends = spans.filter((span) => nameOf(span) === 'send echo')
   const requests = spans.filter(({ name }) => name === 'request')
   expect(new Set(sends.map(({ parent }) => parent))).toEqual(new Set(requests.map(({ id }) => id)))
 })
