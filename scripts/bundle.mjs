@@ -58,7 +58,7 @@ function sourcesOf(stems) {
  * Short code with a statement a line, so that a stack names a place, in ASCII, since V8 parses and
  * keeps a source at a byte per character if it can: a string may hold an escape wherever it holds a
  * character. Tools that follow files look for them in quotes, which minifying makes backticks. Lua
- * comes without its comments and its indentation.
+ * and pages come without their comments and their indentation.
  *
  * @param {string} path
  * @param {string} code
@@ -84,8 +84,8 @@ function lines(path, code) {
   const ends = [0, ...[...starts].sort((a, b) => a - b), quoted.length]
   const text = ends.slice(1).map((end, index) => quoted.slice(ends[index], end))
   const escaped = (/** @type {string} */ unit) => unit.charCodeAt(0).toString(16).padStart(4, '0')
-  const bare = text.join('\n').replace(/^ *-- .*\n/gm, '')
-  const flush = bare.includes('#!lua') ? bare.replace(/^ +/gm, '') : bare
+  const bare = text.join('\n').replace(/^ *(?:--|\/\/) .*\n/gm, '')
+  const flush = /#!lua|<!doctype html>/.test(bare) ? bare.replace(/^ +/gm, '') : bare
   return flush.replace(/[^\0-\x7f]/g, (unit) => `\\u${escaped(unit)}`)
 }
 

@@ -207,27 +207,23 @@ function showProfile(taken) {
   const pen = canvas.getContext('2d')
   pen.font = 11 * scale + 'px system-ui'
   const whole = shown.reduce((sum, one) => sum + one.total, 0) || 1
-  function drawFlame(one, left, level) {
-    const wide = width * one.total / whole
-    if (level >= deep || wide < 1) return
-    const name = one.callFrame.functionName || '(anonymous)'
-    let hue = 0
-    for (const char of name) hue = (hue * 31 + char.charCodeAt(0)) % 60
-    pen.fillStyle = 'hsl(' + hue + ' 75% 68%)'
-    pen.fillRect(left, level * 18 * scale, Math.max(1, wide - 1), 17 * scale)
-    pen.fillStyle = '#16191d'
-    if (wide > 40 * scale) pen.fillText(name.slice(0, wide / (6.5 * scale)), left + 3 * scale, (level * 18 + 12) * scale)
-    let x = left
-    for (const each of [...one.below].sort((a, b) => b.total - a.total)) {
-      drawFlame(each, x, level + 1)
-      x += width * each.total / whole
+  function drawFlames(list, left, level) {
+    if (level >= deep) return
+    for (const one of [...list].sort((a, b) => b.total - a.total)) {
+      const wide = width * one.total / whole
+      if (wide < 1) return
+      const name = one.callFrame.functionName || '(anonymous)'
+      let hue = 0
+      for (const char of name) hue = (hue * 31 + char.charCodeAt(0)) % 60
+      pen.fillStyle = 'hsl(' + hue + ' 75% 68%)'
+      pen.fillRect(left, level * 18 * scale, Math.max(1, wide - 1), 17 * scale)
+      pen.fillStyle = '#16191d'
+      if (wide > 40 * scale) pen.fillText(name.slice(0, wide / (6.5 * scale)), left + 3 * scale, (level * 18 + 12) * scale)
+      drawFlames(one.below, left, level + 1)
+      left += wide
     }
   }
-  let x = 0
-  for (const one of shown.sort((a, b) => b.total - a.total)) {
-    drawFlame(one, x, 0)
-    x += width * one.total / whole
-  }
+  drawFlames(shown, 0, 0)
 }
 let isReadOnly = true
 let patience
