@@ -111,6 +111,7 @@ export class LeasedEngine implements LeasedQueue {
   /** By id, the one that expires first in front: leases all take the same time. */
   readonly #dequeued = new Map<string, Delivery>()
 
+  /** @internal */
   constructor(core: EngineCore) {
     this.#core = core
     this.#calls = this.#checked(core, QUEUE_CHECKS)

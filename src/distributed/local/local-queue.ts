@@ -23,9 +23,8 @@ import {
   LeasedEngine,
 } from '../contract/leased-engine.ts'
 import type { LaneLimits } from '../contract/live-limits.ts'
-import type { LocalNames } from './local-names.ts'
 import { type LocalQueueOptions, planLocalQueue } from './local-plan.ts'
-import { LocalService, type LocalWorker } from './local-service.ts'
+import { type LocalNames, LocalService, type LocalWorker } from './local-service.ts'
 
 /** What a worker does with the queue. */
 function coreOf(service: LocalService, worker: LocalWorker): EngineCore {

@@ -4,13 +4,13 @@
 import { Alarm } from '../../base/alarm.ts'
 import { callListener, nowMs, timers } from '../../base/clock.ts'
 import type { WorkerStanding } from '../../model/queue-standing.ts'
-import type { Delivery, LeaseRequest } from '../contract/distributed-queue.ts'
+import type { Delivery, LeaseRequest, NameState } from '../contract/distributed-queue.ts'
+import { NAMES_MAX, REMEMBERED_MS } from '../contract/engine-checks.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
 import { Listeners } from '../contract/listeners.ts'
 import { Pause } from '../contract/pause.ts'
 import { LocalBroker, type LocalBrokerEvents } from './local-broker.ts'
 import { LocalLimits } from './local-limits.ts'
-import { LocalNames } from './local-names.ts'
 import type { LocalQueuePlan } from './local-plan.ts'
 
 /** The queue, as one of its workers has it. */
@@ -26,6 +26,49 @@ interface Wait {
   readonly request: LeaseRequest
   readonly pause: Pause
   given: Delivery[]
+}
+
+/** Which lanes or handlers the workers have, as they announce it. Time is a parameter. */
+export class LocalNames {
+  /** By name: until when a worker has it. */
+  readonly #untilMs = new Map<string, number>()
+
+  /**
+   * A worker has these.
+   *
+   * @param untilMs - When that is over, unless it says so again.
+   */
+  announce(
+    names: readonly string[],
+    others: readonly string[],
+    nowMs: number,
+    untilMs: number,
+  ): void {
+    for (const [name, until] of this.#untilMs) {
+      if (until < nowMs - REMEMBERED_MS) this.#untilMs.delete(name)
+    }
+    const keep = (name: string, until: number): unknown =>
+      this.#untilMs.set(name, Math.max(until, this.#untilMs.get(name) ?? 0))
+    for (const name of names) keep(name, untilMs)
+    for (const name of others) keep(name, nowMs - 1)
+  }
+
+  /** Names that workers have announced, some of them. */
+  get known(): readonly string[] {
+    return [...this.#untilMs.keys()].slice(0, NAMES_MAX)
+  }
+
+  stateOf(name: string, nowMs: number): NameState {
+    const untilMs = this.#untilMs.get(name)
+    if (untilMs === undefined) return this.#untilMs.size === 0 ? 'unserved' : 'unknown'
+    return untilMs >= nowMs ? 'served' : 'unserved'
+  }
+
+  /** Some of these that no live worker has. */
+  unserved(names: Iterable<string>, nowMs: number): string[] {
+    const isUnserved = (name: string): boolean => this.stateOf(name, nowMs) !== 'served'
+    return [...names].filter(isUnserved).slice(0, NAMES_MAX)
+  }
 }
 
 interface Said {
