@@ -82,22 +82,26 @@ function keepsSlots(all, started, slots) {
   return started.every((run) => all.filter(isAfter(run)).length < slots)
 }
 
-/** Judges runs by the options of the lane `narrow`. */
+/** Judges runs by the limits of their lanes; those of `narrow` change. */
 function* limitsBroken(runs, { plan, rates, slots, groups }) {
-  const narrow = runs.filter(({ lane }) => lane === 'narrow').sort(byStart)
-  const { rateLimit, groupConcurrency, groupRateLimit } = plan.lanes.narrow
-  for (const { value, started } of slots.of(narrow)) {
-    if (!keepsSlots(narrow, started, value)) yield `narrow ran more than ${value} at once`
-  }
-  const scopeOf = ({ partition }) => (rateLimit?.scope === 'partition' ? partition : 0)
-  for (const { value, started } of rates.of(narrow)) {
-    for (const [scope, those] of value ? grouped(started, scopeOf) : []) {
-      if (!keepsRate(those, value)) yield `narrow's rate in ${scope}: ${JSON.stringify(value)}`
+  for (const [lane, options] of Object.entries(plan.lanes)) {
+    const { maxConcurrency, rateLimit, groupConcurrency, groupRateLimit } = options
+    const own = runs.filter((run) => run.lane === lane).sort(byStart)
+    const changes = lane === 'narrow' ? slots : new Epochs(maxConcurrency)
+    for (const { value, started } of changes.of(own)) {
+      if (value && !keepsSlots(own, started, value)) yield `${lane} ran more than ${value} at once`
     }
-  }
-  for (const [name, those] of grouped(narrow, ({ id }) => groups.get(String(id)))) {
-    if (groupConcurrency && !keepsSlots(those, those, groupConcurrency)) yield `${name} ran twice`
-    if (groupRateLimit && !keepsRate(those, groupRateLimit)) yield `the rate of group ${name}`
+    const scopeOf = ({ partition }) => (rateLimit?.scope === 'partition' ? partition : 0)
+    for (const { value, started } of rateLimit ? rates.of(own) : []) {
+      for (const [scope, those] of grouped(started, scopeOf)) {
+        if (!keepsRate(those, value)) yield `${lane}'s rate in ${scope}: ${JSON.stringify(value)}`
+      }
+    }
+    for (const [name, those] of grouped(own, ({ id }) => groups.get(String(id)))) {
+      const isKept = !groupConcurrency || keepsSlots(those, those, groupConcurrency)
+      if (!isKept) yield `${lane} ran more than ${groupConcurrency} of ${name} at once`
+      if (groupRateLimit && !keepsRate(those, groupRateLimit)) yield `${lane}'s rate of ${name}`
+    }
   }
 }
 

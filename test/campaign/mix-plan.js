@@ -68,11 +68,20 @@ export class MixPlan {
       retryTimeouts: random.percent(50),
       retryLost: random.percent(50),
     }
+    const limits = () => ({
+      ...maybe(15, { maxConcurrency: random.between(1, 3) }),
+      ...maybe(15, { groupConcurrency: random.between(1, 2), groupWeights: { g2: 2 } }),
+      ...maybe(10, { groupRateLimit: rate(['global']) }),
+    })
     return {
       handlers: random.percent(20) ? SLOW : HANDLERS,
       workerData,
       lanes: {
-        plain: { priority: 0, ...maybe(30, { minConcurrency: 1, pressureThreshold: 3 }) },
+        plain: {
+          priority: 0,
+          ...limits(),
+          ...maybe(30, { minConcurrency: 1, pressureThreshold: 3 }),
+        },
         narrow: {
           priority: random.oneOf([1, 1, 9]),
           maxConcurrency: random.between(1, 2),
@@ -83,13 +92,15 @@ export class MixPlan {
         },
         timed: {
           priority: 2,
+          ...limits(),
           timeoutMs: 60,
           retry,
           ...maybe(30, { priorityBoost: { deadlineMs: 40, steps: [{ afterMs: 10, by: 2 }] } }),
           ...maybe(15, { onDeadline: 'reject' }),
         },
         bounded: {
-          priority: 3,
+          priority: random.oneOf([3, 3, 0]),
+          ...limits(),
           maxPending: random.between(3, 22),
           overflow: random.oneOf(['wait', 'reject']),
           ...maybe(30, { maxPendingBytes: 500_000 }),
