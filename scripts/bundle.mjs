@@ -176,7 +176,7 @@ async function code(stems) {
 function commonJs() {
   const loader = readFileSync(`src/${COMMON_LOADER}`, 'utf8')
   return [
-    { path: `dist/${COMMON_LOADER}`, text: loader },
+    { path: `dist/${COMMON_LOADER}`, text: loader.replace(/^ *(?:\/\/|\/?\*).*\n/gm, '') },
     ...DOORS.map((door) => ({
       path: `dist/${door}.cjs`,
       // Properties, not getters: Jest mocks and spies on no others.
