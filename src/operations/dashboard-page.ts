@@ -17,7 +17,7 @@ section { border: 1px solid var(--line); border-radius: 6px; padding: .8em; over
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th, td { text-align: right; padding: .25em .6em; white-space: nowrap; border-bottom: 1px solid var(--soft) }
 th:first-child, td:first-child, th.text, td.text { text-align: left } .text { white-space: normal; overflow-wrap: anywhere; min-width: 9em }
-th { font-weight: 600 } .bad { color: var(--bad); font-weight: 600 }
+th { font-weight: 600 } tbody th { font-weight: inherit } .bad { color: var(--bad); font-weight: 600 }
 button { font: inherit; padding: .15em .7em; border: 1px solid var(--line); border-radius: 4px; background: var(--soft); color: inherit; cursor: pointer }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
 canvas { width: 100%; height: 9em; display: block }
@@ -29,27 +29,27 @@ const BODY = `
 <header><h1>corelane</h1><span id="environment" class="badge" hidden></span><span id="state" role="status" data-live="no">connecting</span>
 <label>Filter lanes <input id="filter" type="search"></label><span id="host" class="muted"></span></header>
 <main>
-<section class="wide" data-of="lanes" hidden><h2 id="h-lanes">Lanes</h2><table aria-labelledby="h-lanes"><thead><tr><th scope="col">Lane</th><th scope="col">Queued</th><th scope="col">Running</th>
-<th scope="col">Oldest</th><th scope="col">Done /s</th><th scope="col">Failed /s</th><th scope="col">Wait p50</th><th scope="col">Wait p99</th><th scope="col">Run p50</th><th scope="col">Run p99</th>
-<th scope="col">Limits</th><th scope="col">Actions</th></tr></thead><tbody id="lanes"></tbody></table></section>
-<section class="wide" id="waiting" hidden><h2 id="h-groups">Groups that wait longest</h2><table aria-labelledby="h-groups"><thead><tr><th scope="col">Lane</th><th scope="col" class="text">Group</th><th scope="col">Oldest</th><th scope="col">Queued</th><th scope="col">Released</th></tr></thead><tbody id="groups"></tbody></table></section>
+<section class="wide" data-of="lanes" hidden><h2 id="h-lanes">Lanes</h2><table aria-labelledby="h-lanes"><thead><tr><th>Lane</th><th>Queued</th><th>Running</th>
+<th>Oldest</th><th>Done /s</th><th>Failed /s</th><th>Wait p50</th><th>Wait p99</th><th>Run p50</th><th>Run p99</th>
+<th>Limits</th><th>Actions</th></tr></thead><tbody id="lanes"></tbody></table></section>
+<section class="wide" id="waiting" hidden><h2 id="h-groups">Groups that wait longest</h2><table aria-labelledby="h-groups"><thead><tr><th>Lane</th><th class="text">Group</th><th>Oldest</th><th>Queued</th><th>Released</th></tr></thead><tbody id="groups"></tbody></table></section>
 <section data-of="lanes" hidden><h2>Commands per second</h2><canvas id="throughput" role="img" aria-label="Commands per second over the last minutes"></canvas></section>
 <section data-of="lanes" hidden><h2>Wait p99, milliseconds</h2><canvas id="latency" role="img" aria-label="99th percentile of waits over the last minutes"></canvas></section>
-<section class="wide" data-of="lanes" hidden><h2 id="h-partitions">Partitions <span id="dormant" class="muted"></span></h2><table aria-labelledby="h-partitions"><thead><tr><th scope="col">Partition</th><th scope="col">State</th><th scope="col">Busy</th>
-<th scope="col">Bound</th><th scope="col">Restarts</th><th scope="col">Rings</th><th scope="col">Heap MiB</th><th scope="col">Loop delay p99</th><th scope="col" class="text">Runs now</th><th scope="col">Actions</th></tr></thead><tbody id="partitions"></tbody></table></section>
-<section class="wide" id="profile" hidden><h2 id="h-profile">CPU profile</h2><p><a id="profile-file">Save as a file</a> <span id="profile-at" class="muted"></span></p>
+<section class="wide" data-of="lanes" hidden><h2 id="h-partitions">Partitions <span id="dormant" class="muted"></span></h2><table aria-labelledby="h-partitions"><thead><tr><th>Partition</th><th>State</th><th>Busy</th>
+<th>Bound</th><th>Restarts</th><th>Rings</th><th>Heap MiB</th><th>Loop delay p99</th><th class="text">Runs now</th><th>Actions</th></tr></thead><tbody id="partitions"></tbody></table></section>
+<section class="wide" id="profile" hidden><h2 id="h-profile">CPU profile</h2><p><a id="profile-file">Save as a file</a> <span id="profile-at" role="status" class="muted"></span></p>
 <canvas id="flames" role="img" aria-label="Flame chart of the profile; the table below has its heaviest functions"></canvas>
-<table aria-labelledby="h-profile"><thead><tr><th scope="col" class="text">Function</th><th scope="col" class="text">Where</th><th scope="col">Self</th><th scope="col">Total</th></tr></thead><tbody id="functions"></tbody></table></section>
-<section data-of="lanes" hidden><h2>Events</h2><ul id="feed"></ul></section>
+<table aria-labelledby="h-profile"><thead><tr><th class="text">Function</th><th class="text">Where</th><th>Self</th><th>Total</th></tr></thead><tbody id="functions"></tbody></table></section>
+<section data-of="lanes" hidden><h2 id="h-events">Events</h2><ul id="feed" tabindex="0" aria-labelledby="h-events"></ul></section>
 <section data-of="lanes" hidden><h2 id="h-dead">Dead letters <span id="dead-count"></span></h2><p><button id="redrive-all" hidden>Redrive all</button> <button id="purge-all" hidden>Purge all</button></p>
-<table aria-labelledby="h-dead"><thead><tr><th scope="col">Command</th><th scope="col" class="text">Error</th><th scope="col" class="text">Payload</th><th scope="col">Actions</th></tr></thead><tbody id="dead"></tbody></table></section>
+<table aria-labelledby="h-dead"><thead><tr><th>Command</th><th class="text">Error</th><th class="text">Payload</th><th>Actions</th></tr></thead><tbody id="dead"></tbody></table></section>
 <section class="wide" data-of="queue" hidden><h2 id="h-queue">Queue <span id="queue-counts" class="muted"></span></h2><p id="queue-error" class="bad" role="status" hidden></p>
-<table aria-labelledby="h-queue"><thead><tr><th scope="col">Lane</th><th scope="col">Waiting</th><th scope="col">Leased</th><th scope="col">Delayed</th><th scope="col">Dead</th><th scope="col">Workers</th>
-<th scope="col">Limits over all workers</th><th scope="col">Actions</th></tr></thead><tbody id="queue-lanes"></tbody></table></section>
-<section class="wide" data-of="queue" hidden><h2 id="h-workers">Workers of the queue <span id="queue-workers-count"></span></h2><table aria-labelledby="h-workers"><thead><tr><th scope="col">Worker</th><th scope="col">State</th>
-<th scope="col">Host</th><th scope="col">Process</th><th scope="col">Up</th><th scope="col">Heard</th><th scope="col">Threads</th><th scope="col">Held</th><th scope="col">Running</th><th scope="col" class="text">Lanes</th></tr></thead><tbody id="queue-workers"></tbody></table></section>
-<section class="wide" data-of="queue" hidden><h2 id="h-queue-dead">Dead letters of the queue <span id="queue-dead-count"></span></h2><p><button id="queue-redrive-all" hidden>Redrive all</button> <button id="queue-purge-all" hidden>Purge all</button></p>
-<table aria-labelledby="h-queue-dead"><thead><tr><th scope="col">Command</th><th scope="col" class="text">Error</th><th scope="col" class="text">Payload</th><th scope="col">Actions</th></tr></thead><tbody id="queue-dead"></tbody></table></section>
+<table aria-labelledby="h-queue"><thead><tr><th>Lane</th><th>Waiting</th><th>Leased</th><th>Delayed</th><th>Dead</th><th>Workers</th>
+<th>Limits over all workers</th><th>Actions</th></tr></thead><tbody id="queue-lanes"></tbody></table></section>
+<section class="wide" data-of="queue" hidden><h2 id="h-workers">Workers of the queue <span id="queue-workers-count"></span></h2><table aria-labelledby="h-workers"><thead><tr><th>Worker</th><th>State</th>
+<th>Host</th><th>Process</th><th>Up</th><th>Heard</th><th>Threads</th><th>Held</th><th>Running</th><th class="text">Lanes</th></tr></thead><tbody id="queue-workers"></tbody></table></section>
+<section class="wide" data-of="queue" hidden><h2 id="h-queue-dead">Dead letters of the queue <span id="queue-dead-count"></span></h2><p><button id="queue-redrive-all" aria-label="Redrive all of the queue" hidden>Redrive all</button> <button id="queue-purge-all" aria-label="Purge all of the queue" hidden>Purge all</button></p>
+<table aria-labelledby="h-queue-dead"><thead><tr><th>Command</th><th class="text">Error</th><th class="text">Payload</th><th>Actions</th></tr></thead><tbody id="queue-dead"></tbody></table></section>
 </main>`
 
 /** Commands may have the same id, so rows of dead letters are numbered. `laneButtons`: of a row. */
@@ -81,9 +81,11 @@ function row(body, key, cells, buttons) {
   let known = rows.get(id)
   if (!known) {
     known = { row: node('tr'), buttons: node('td') }
-    for (const [, kind] of cells) known.row.append(node('td', '', kind))
-    for (const [label, act] of buttons) {
+    for (const [, kind] of cells) known.row.append(node(known.row.firstChild ? 'td' : 'th', '', kind))
+    known.row.firstChild.scope = 'row'
+    for (const [label, act, subject] of buttons) {
       const button = node('button', label)
+      if (subject) button.setAttribute('aria-label', label + ' ' + subject)
       button.addEventListener('click', () => act(button))
       known.buttons.append(button, ' ')
     }
@@ -98,9 +100,17 @@ function row(body, key, cells, buttons) {
   })
   return known
 }
+// The focus of a node that goes is its neighbour's.
+function handOn(gone, next = gone.closest('section')) {
+  if (!gone.contains(document.activeElement)) return
+  if (next.tabIndex < 0) next.tabIndex = -1
+  next.focus()
+}
 function keepOnly(body, keys) {
   for (const [id, known] of rows) {
     if (id.startsWith(body.id + '/') && !keys.has(id.slice(body.id.length + 1))) {
+      const near = known.row.nextSibling ?? known.row.previousSibling
+      handOn(known.row, near?.querySelectorAll('button')[[...known.buttons.children].indexOf(document.activeElement)])
       known.row.remove()
       rows.delete(id)
     }
@@ -138,6 +148,7 @@ function changeOne(name, what, known, path, more) {
   if (given !== null && given !== String(known ?? '')) {
     act(path + encodeURIComponent(given), given === '' ? 'Reset this limit of lane ' + name + '?' : 'Let ' + given + ' commands of lane ' + name + ' ' + what + '?')
   }
+  return given !== null
 }
 // Limits over all workers need not be there before, and an empty answer resets one.
 function changeLimits(path, name) {
@@ -146,7 +157,7 @@ function changeLimits(path, name) {
   const { concurrency, rate } = rows.get((isOfQueue ? 'queue-lanes/' : 'lanes/') + name).limit
   const windowMs = rate?.windowMs ?? 1000
   const where = isOfQueue ? ' over all workers' : ''
-  if (isOfQueue || concurrency) changeOne(name, 'run at once' + where, concurrency, path + '/concurrency' + of(name) + '&max=', more)
+  if ((isOfQueue || concurrency) && !changeOne(name, 'run at once' + where, concurrency, path + '/concurrency' + of(name) + '&max=', more)) return
   if (isOfQueue || rate) changeOne(name, 'start in ' + windowMs + ' ms' + where, rate?.limit, path + '/rate' + of(name) + '&windowMs=' + windowMs + '&limit=', more)
 }
 // A profile is a tree of calls; each sample names the node that ran.
@@ -156,6 +167,8 @@ async function profile(index, button) {
   at('profile-at').textContent = 'partition ' + index + ', 2 seconds …'
   const response = await api('partitions/profile' + of(index), 'POST')
   button.disabled = false
+  // A button that is disabled loses the focus.
+  if (document.activeElement === document.body) button.focus()
   const taken = await response.json()
   if (!response.ok) {
     at('profile-at').textContent = taken.error
@@ -253,7 +266,10 @@ function showCount(of, value, queue) {
   const id = of + 'dead-count'
   const { length } = at(of + 'dead').children
   if (String(value) !== at(id).dataset.count || length !== Math.min(value, 100)) letters(queue)
-  for (const all of ['redrive-all', 'purge-all']) at(of + all).hidden = isReadOnly || value === 0
+  for (const all of ['redrive-all', 'purge-all']) {
+    if (value === 0) handOn(at(of + all))
+    at(of + all).hidden = isReadOnly || value === 0
+  }
   at(id).dataset.count = value
   at(id).textContent = '(' + count(value) + ')'
 }
@@ -356,8 +372,9 @@ async function letters(queue) {
     let nth = 0
     while (keys.has(nth + '/' + one.id)) nth++
     keys.add(nth + '/' + one.id)
+    const where = one.id + (queue && ' of the queue')
     row(body, nth + '/' + one.id, [[one.id + ' ' + one.lane + '/' + one.type], [one.error, 'text bad'], [one.payload, 'text']],
-      isReadOnly ? [] : [['Redrive', () => act(queue + 'dead/redrive' + of(one.id))], ['Purge', () => act(queue + 'dead/purge' + of(one.id), 'Purge ' + one.id + '?')]])
+      isReadOnly ? [] : [['Redrive', () => act(queue + 'dead/redrive' + of(one.id)), where], ['Purge', () => act(queue + 'dead/purge' + of(one.id), 'Purge ' + one.id + '?'), where]])
   }
   keepOnly(body, keys)
 }

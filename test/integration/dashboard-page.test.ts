@@ -3,9 +3,10 @@
 // missing. Method: real servers, a proxy that falls silent, headless Chromium.
 
 import type { Dashboard, DashboardOptions, QueueManager } from 'corelane'
-import { QueueMetrics } from 'corelane'
+import { LocalDistributedQueue, QueueMetrics, RetryPolicy } from 'corelane'
 import { afterEach, beforeAll, expect, test } from 'vitest'
 import { Browser, describeWithBrowser } from '../support/browser.ts'
+import { failure } from '../support/deadline.ts'
 import { FlakyProxy } from '../support/flaky-proxy.js'
 import { open } from '../support/managers.ts'
 
@@ -93,5 +94,75 @@ describeWithBrowser('the page', () => {
     await browser.until(`${state}?.startsWith('The token')`)
     const shown = "[...document.querySelectorAll('section')].some(({ hidden }) => !hidden)"
     expect(await browser.evaluate(shown)).toBe(false)
+  })
+
+  test('is used by a keyboard, and every control has a name of its own', async () => {
+    const queue = LocalDistributedQueue.auto()
+    undone.push(() => queue.close())
+    const [manager, dashboard] = await serve({ queue })
+    const terms = { laneId: 'api', commandType: 'echo', payload: 1, retryCount: 0, createdAt: 1 }
+    const letters = ['one', 'two'].map((id) => ({ ...terms, id, partitionId: 0, version: 1 }))
+    await queue.enqueueMany(letters)
+    const lanes = [{ laneId: 'api', max: 2, priority: 5, boost: [] }]
+    for (const delivery of await queue.lease({ partitions: [0], lanes, max: 2, waitMs: 0 })) {
+      const { id: commandId, partitionId } = delivery.envelope
+      const ended = { commandId, partitionId, workerId: 'by hand', durationMs: 1, completedAt: 1 }
+      await queue.deadLetter(delivery, 'failed', { ...ended, success: false, retryCount: 0 })
+    }
+    const retry = RetryPolicy.fixed(1, 0)
+    for (const id of ['one', 'two']) {
+      await failure(manager.submit('api', 'alwaysFails', 1, { id, retry }), 'it')
+    }
+    await browse(dashboard.url)
+    const letterRows = "document.querySelectorAll('#dead tr, #queue-dead tr').length"
+    await browser.until(`${letterRows} === 4`)
+    const roles = ['button', 'link', 'searchbox']
+    const controls = (await browser.accessible()).filter(({ role }) => roles.includes(role))
+    const names = controls.map(({ name }) => name.trim())
+    expect(names).toContain('Purge one of the queue')
+    expect(names).toEqual([...new Set(names)])
+
+    const name =
+      "document.activeElement.getAttribute('aria-label') ?? (document.activeElement.labels?.[0] ?? document.activeElement).textContent.trim()"
+    const focus = async (of: string) =>
+      browser.evaluate(
+        `[...document.querySelectorAll('button')].find((one) => (one.getAttribute('aria-label') ?? one.textContent) === '${of}').focus()`,
+      )
+    const reached = new Set<unknown>()
+    for (let tabs = 0; tabs < 40; tabs++) {
+      await browser.press('Tab')
+      reached.add(await browser.evaluate(name))
+    }
+    expect(names.filter((one) => !reached.has(one))).toEqual([])
+
+    await focus('Purge one')
+    await browser.press('Enter')
+    await browser.until(`${letterRows} === 3`)
+    expect(await browser.evaluate(name)).toBe('Purge two')
+    await browser.press('Enter')
+    await browser.until(`${letterRows} === 2`)
+    const place = "document.activeElement.querySelector('h2')?.textContent.split(' (')[0]"
+    expect(await browser.evaluate(place)).toBe('Dead letters')
+    await focus('Purge all of the queue')
+    await browser.press('Enter')
+    await browser.until("document.getElementById('queue-purge-all').hidden")
+    expect(await browser.evaluate(place)).toBe('Dead letters of the queue')
+    await focus('Profile partition 0')
+    await browser.press('Enter')
+    await browser.until("document.getElementById('profile-file').href.startsWith('blob:')")
+    expect(await browser.evaluate(name)).toBe('Profile partition 0')
+  })
+
+  test('asks for no second limit when the first is cancelled', async () => {
+    const queue = LocalDistributedQueue.auto()
+    undone.push(() => queue.close())
+    await queue.lanes.pause('api')
+    const [, dashboard] = await serve({ queue })
+    await browse(dashboard.url)
+    const change = "document.querySelector('#queue-lanes tr button:nth-of-type(2)')"
+    await browser.until(`${change} !== null`)
+    const asked = 'window.asked = 0; window.prompt = () => { window.asked++; return null }'
+    await browser.evaluate(`${asked}; ${change}.click()`)
+    expect(await browser.evaluate('window.asked')).toBe(1)
   })
 })

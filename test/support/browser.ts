@@ -101,6 +101,28 @@ export class Browser {
     }, expression)
   }
 
+  /** Presses a key, as on a keyboard: `Tab`, `Enter`. */
+  async press(key: string): Promise<void> {
+    const codes: Record<string, number> = { Tab: 9, Enter: 13 }
+    const params = { key, code: key, windowsVirtualKeyCode: codes[key] }
+    const text = key === 'Enter' ? { text: '\r' } : {}
+    await this.#call('Input.dispatchKeyEvent', { type: 'keyDown', ...params, ...text })
+    await this.#call('Input.dispatchKeyEvent', { type: 'keyUp', ...params })
+  }
+
+  /** What a screen reader is given: the roles and names of all that is not ignored. */
+  async accessible(): Promise<{ readonly role: string; readonly name: string }[]> {
+    interface Node {
+      readonly ignored: boolean
+      readonly role?: { readonly value: string }
+      readonly name?: { readonly value: string }
+    }
+    const { nodes } = await this.#call('Accessibility.getFullAXTree')
+    return (nodes as Node[])
+      .filter(({ ignored }) => !ignored)
+      .map(({ role, name }) => ({ role: role?.value ?? '', name: name?.value ?? '' }))
+  }
+
   /** A picture of the page, as PNG, on a screen of that size. */
   async picture(width: number, height: number): Promise<Buffer> {
     const screen = { width, height, deviceScaleFactor: 1, mobile: width < 600 }
