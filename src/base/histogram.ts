@@ -42,6 +42,19 @@ function lowerMs(bucket: number): number {
   return float[0]!
 }
 
+/** {@link Histogram.record}, for a thread whose cells another one reads. */
+export function recordIn(cells: Float64Array, ms: number): void {
+  const duration = ms > 0 ? (ms < Number.POSITIVE_INFINITY ? ms : LONGEST_MS) : 0
+  float[0] = duration
+  const bucket = (halves[1]! >> MANTISSA_SHIFT) - BASE
+  const cell = FIRST + (bucket < 0 ? 0 : bucket >= BUCKETS ? BUCKETS - 1 : bucket)
+  cells[cell] = cells[cell]! + 1
+  cells[SUM] = cells[SUM]! + duration
+  if (duration > cells[MAX]!) cells[MAX] = duration
+  const least = cells[MIN]!
+  if (duration + 1 < least || least === 0) cells[MIN] = duration + 1
+}
+
 /** A histogram as JSON carries it between machines. Durations are milliseconds. */
 export interface HistogramJson {
   /** How many durations. */
@@ -101,16 +114,7 @@ export class Histogram {
    * @param ms - Milliseconds; less than 0 and NaN count as 0, Infinity as 2^27, 37 hours.
    */
   record(ms: number): void {
-    const cells = this.#cells
-    const duration = ms > 0 ? (ms < Number.POSITIVE_INFINITY ? ms : LONGEST_MS) : 0
-    float[0] = duration
-    const bucket = (halves[1]! >> MANTISSA_SHIFT) - BASE
-    const cell = FIRST + (bucket < 0 ? 0 : bucket >= BUCKETS ? BUCKETS - 1 : bucket)
-    cells[cell] = cells[cell]! + 1
-    cells[SUM] = cells[SUM]! + duration
-    if (duration > cells[MAX]!) cells[MAX] = duration
-    const least = cells[MIN]!
-    if (duration + 1 < least || least === 0) cells[MIN] = duration + 1
+    recordIn(this.#cells, ms)
   }
 
   /** Durations counted. */

@@ -90,7 +90,7 @@ class MetricsReader {
         let busyMs = 0
         for (const { partitions: shares } of Object.values(laneMetrics))
           busyMs += shares[i]!.run.sum
-        return this.#partition(partition, runs[i]!, busyMs, threads[i]!.delay)
+        return this.#partition(partition, runs[i]!, busyMs, new Histogram(threads[i]!.delays))
       }),
     }
   }

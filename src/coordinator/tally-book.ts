@@ -84,7 +84,7 @@ export class TallyBook {
    * @param block - Its block.
    */
   close(partition: number, block: Tallies): void {
-    if (this.#open[partition]!.delete(block)) this.#ended[partition]!.add(block)
+    if (this.#open[partition]!.delete(block)) add(this.#ended[partition]!, block)
   }
 
   /** By lane: the runs of a partition, whatever thread it has. */
@@ -95,8 +95,8 @@ export class TallyBook {
 
   /** What all threads of a partition have counted; a copy. */
   threadsOf(partition: number): Tallies {
-    const sum = new Tallies(this.#lanes).add(this.#ended[partition]!)
-    for (const block of this.#open[partition]!) sum.add(block)
+    const sum = new Tallies(this.#lanes)
+    for (const block of [this.#ended[partition]!, ...this.#open[partition]!]) add(sum, block)
     return sum
   }
 
@@ -120,4 +120,10 @@ export class TallyBook {
   adriftIn(lane: number): number {
     return this.#runs.reduce((sum, runs) => sum + runs[lane]!.adrift, 0)
   }
+}
+
+/** Adds the counts of another thread. */
+function add(sum: Tallies, { delays, limited }: Tallies): void {
+  new Histogram(sum.delays).add(new Histogram(delays))
+  for (const [lane, times] of limited.entries()) sum.limited[lane]! += times
 }

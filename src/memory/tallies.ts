@@ -5,7 +5,7 @@
 // A replacement thread gets a new block, so that a dying one never writes to its successor's.
 
 import { nowMs, timers } from '../base/clock.ts'
-import { HISTOGRAM_CELLS, Histogram } from '../base/histogram.ts'
+import { HISTOGRAM_CELLS, recordIn } from '../base/histogram.ts'
 import type { AttachedCommons } from './commons.ts'
 import { LaneGate } from './lane-gate.ts'
 import type { LaneCells } from './layout.ts'
@@ -17,8 +17,8 @@ const DELAY_SAMPLE_MS = 100
 /** The block of one thread. */
 export class Tallies {
   readonly memory: SharedMemory
-  /** How late the event loop of the thread has come to a timer. */
-  readonly delay: Histogram
+  /** How late the event loop of the thread has come to a timer: cells of a histogram. */
+  readonly delays: Float64Array
   /** By lane: looks in which a limit of the lane let none of its commands start. */
   readonly limited: Float64Array
 
@@ -31,19 +31,8 @@ export class Tallies {
     memory: SharedMemory = new SharedArrayBuffer((HISTOGRAM_CELLS + lanes) * 8),
   ) {
     this.memory = memory
-    this.delay = new Histogram(new Float64Array(memory, 0, HISTOGRAM_CELLS))
+    this.delays = new Float64Array(memory, 0, HISTOGRAM_CELLS)
     this.limited = new Float64Array(memory, HISTOGRAM_CELLS * 8, lanes)
-  }
-
-  /**
-   * Adds another block to this one.
-   *
-   * @param other - Of another thread.
-   */
-  add({ delay, limited }: Tallies): this {
-    this.delay.add(delay)
-    for (const [lane, times] of limited.entries()) this.limited[lane]! += times
-    return this
   }
 
   /**
@@ -54,7 +43,7 @@ export class Tallies {
     let dueMs = nowMs() + DELAY_SAMPLE_MS
     const sample = () => {
       const now = nowMs()
-      this.delay.record(now - dueMs)
+      recordIn(this.delays, now - dueMs)
       dueMs = now + DELAY_SAMPLE_MS
     }
     timers.setInterval(sample, DELAY_SAMPLE_MS).unref()

@@ -189,15 +189,8 @@ export class OutputReader {
       if (typeof text === 'string') {
         while (all[end]?.name === name && typeof all[end]!.text === 'string') end++
       }
-      this.#print(
-        name,
-        end > start + 1
-          ? all
-              .slice(start, end)
-              .map((one) => one.text)
-              .join('')
-          : text,
-      )
+      const texts = all.slice(start, end).map((one) => one.text)
+      this.#print(name, texts.length > 1 ? texts.join('') : text)
       start = end
     }
   }

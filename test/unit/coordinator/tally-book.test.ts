@@ -2,6 +2,7 @@
 // live and that have ended.
 
 import { expect, test } from 'vitest'
+import { Histogram, recordIn } from '../../../src/base/histogram.ts'
 import { TallyBook } from '../../../src/coordinator/tally-book.ts'
 
 test('runs are counted by partition and lane, and what is read does not change', () => {
@@ -33,11 +34,14 @@ test('what a thread has counted stays when it ends, and is counted once', () => 
   const book = new TallyBook(2, 1)
   const first = book.open(1)
   first.limited[0]! += 1
-  first.delay.record(10)
+  recordIn(first.delays, 10)
   book.close(1, first)
   book.close(1, first)
-  book.open(1).limited[0]! += 2
-  const { limited, delay } = book.threadsOf(1)
-  expect([limited[0], delay.count]).toEqual([3, 1])
+  const second = book.open(1)
+  second.limited[0]! += 2
+  for (const ms of [1, 18]) recordIn(second.delays, ms)
+  const { limited, delays } = book.threadsOf(1)
+  const { count, max } = new Histogram(delays)
+  expect([limited[0], count, max]).toEqual([3, 3, 18])
   expect(book.threadsOf(0).limited[0]).toBe(0)
 })
