@@ -155,7 +155,15 @@ export class LaneTaskQueue implements TaskQueue {
     if (turns === undefined) {
       const plan = this.#plans[laneIndex]!
       const terms = { ...plan.groups, concurrency: Number.POSITIVE_INFINITY, rate: undefined }
-      const queue = new GroupQueue<GroupedTask>(plan, terms, 1, costOf, startOf, true)
+      // Each task costs the same, and starts count for no limit: nothing is known of runs.
+      const queue = new GroupQueue<GroupedTask>(
+        plan,
+        terms,
+        1,
+        () => 1,
+        () => 0,
+        true,
+      )
       turns = { queue, next: undefined }
       this.#turns.set(laneIndex, turns)
     }
@@ -165,14 +173,4 @@ export class LaneTaskQueue implements TaskQueue {
   #isWaiting(one: LaneTask): boolean {
     return this.#waiting.get(one.task) === one
   }
-}
-
-/** Nothing is known of how long a task runs. */
-function costOf(): number {
-  return 1
-}
-
-/** Starts count for no limit. */
-function startOf(): number {
-  return 0
 }

@@ -17,6 +17,7 @@ import {
 import { type StrategyFigures, type StrategyRow, verdict } from './bench-verdict.ts'
 import { builtInWorkloads, type Workload, workloadOf } from './bench-workloads.ts'
 import { type CliCommand, EXIT_FAILED, EXIT_OK, UsageError } from './command-line.ts'
+import { PARTITIONS_FLAG } from './handler-flags.ts'
 
 const SUBJECT = 'strategies'
 
@@ -57,11 +58,7 @@ export const benchCommand: CliCommand = {
       summary: 'Payload of commands that bring none',
       rule: anything(undefined, 'JSON', () => true),
     },
-    partitions: {
-      flag: '--partitions <n>',
-      summary: 'Threads (default: one per core)',
-      rule: integer(undefined, 1, 256),
-    },
+    partitions: PARTITIONS_FLAG,
     rounds: { flag: '--rounds <n>', summary: 'Trials of each', rule: integer(3, 1, 100) },
     ms: { flag: '--ms <n>', summary: 'Length of a trial', rule: integer(700, 10, 60_000) },
     quick: {

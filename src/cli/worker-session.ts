@@ -14,8 +14,7 @@ import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from './command-line.ts'
 import { failureText } from './json-value.ts'
 import { LineWriter } from './line-writer.ts'
 import { openQueue, placeOf, type QueueFlags } from './queue-flags.ts'
-
-const SIGNALS = ['SIGINT', 'SIGTERM'] as const
+import { type EndSignal, SIGNALS } from './results-apart.ts'
 
 /** How often a worker that npx started looks whether its parent is still there. */
 const PARENT_CHECK_MS = 500
@@ -153,7 +152,7 @@ export class WorkerSession {
     this.#log(text)
   }
 
-  readonly #interrupt = (name: (typeof SIGNALS)[number]): void => {
+  readonly #interrupt = (name: EndSignal): void => {
     if (isRepeated(this.#first, name)) return
     if (this.#isStopped) endBySignal(name)
     this.#first = { signal: name, atMs: nowMs() }

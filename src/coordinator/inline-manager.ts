@@ -193,9 +193,7 @@ class Inline {
   }
 
   handlers(): HandlersProxy<Record<string, Run>> {
-    const run = (type: string, payload: unknown, options?: RunOptions) =>
-      this.run(type, payload, options)
-    return createHandlersProxy(run, () => this.#handlers)
+    return createHandlersProxy(this.run.bind(this), () => this.#handlers)
   }
 
   async broadcast(type: string, payload?: unknown, options?: BroadcastOptions): Promise<unknown[]> {

@@ -79,12 +79,8 @@ function laneFamilies(lanes: Readonly<Record<string, LaneMetrics>>): PrometheusF
       return { name, help, type: 'counter', values: each((lane) => lane[field]) }
     }),
     ...LANE_GAUGES.map(([field, help]): PrometheusFamily => {
-      return {
-        name: `corelane_commands_${field}`,
-        help,
-        type: 'gauge',
-        values: each((lane) => lane[field]),
-      }
+      const name = `corelane_commands_${field}`
+      return { name, help, type: 'gauge', values: each((lane) => lane[field]) }
     }),
     {
       name: 'corelane_oldest_command_age_seconds',

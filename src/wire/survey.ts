@@ -127,22 +127,17 @@ class Walk implements SurveyResult {
 
   #visitOther(value: object, family: number, depth: number): void {
     switch (family) {
-      case Family.MAP: {
-        let i = 0
-        for (const [key, member] of Map.prototype.entries.call(value)) {
-          this.#members[depth] = i++
-          this.#visit(key, depth + 1)
-          this.#members[depth] = i++
-          this.#visit(member, depth + 1)
-        }
-        this.bytes += i
-        return
-      }
+      case Family.MAP:
       case Family.SET: {
+        const isMap = family === Family.MAP
+        const { prototype } = isMap ? Map : Set
         let i = 0
-        for (const member of Set.prototype.values.call(value)) {
-          this.#members[depth] = i++
-          this.#visit(member, depth + 1)
+        for (const [key, member] of prototype.entries.call(value as never)) {
+          // Of a set both are the same.
+          for (const one of isMap ? [key, member] : [key]) {
+            this.#members[depth] = i++
+            this.#visit(one, depth + 1)
+          }
         }
         this.bytes += i
         return
