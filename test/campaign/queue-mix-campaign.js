@@ -132,7 +132,12 @@ class QueueMixRound {
     const weights = this.#maybe(30, { groupWeights: { g1: 3 } })
     const rateLimit = { limit: fastest, windowMs }
     return {
-      plain: { priority: 0, ...this.#maybe(30, { retry }) },
+      plain: {
+        priority: 0,
+        ...this.#maybe(30, { retry }),
+        ...this.#maybe(20, { maxConcurrency: random.between(1, 2) }),
+        ...this.#maybe(20, { minConcurrency: 1 }),
+      },
       narrow: {
         priority: 1,
         groupConcurrency: perGroup,
@@ -156,11 +161,19 @@ class QueueMixRound {
 
   #managerOptions() {
     const random = this.#random
-    const strategy = random.oneOf(['balanced', 'balanced', 'hash', 'single'])
+    const count = random.between(1, 2)
     return {
       handlers: HANDLERS,
       workerData: this.witness.workerData,
-      partitions: { strategy, ...(strategy === 'single' ? {} : { count: random.between(1, 2) }) },
+      partitions: random.oneOf([
+        { strategy: 'single' },
+        { strategy: 'hash', count },
+        { strategy: 'roundRobin', count },
+        { strategy: 'balanced', count },
+        { strategy: 'balanced', min: 0, max: 2, idleTimeoutMs: random.oneOf([0, 20]) },
+      ]),
+      ringBytes: random.oneOf([16_384, 1_048_576]),
+      ...this.#maybe(20, { maxCommandsPerThread: random.between(20, 100) }),
       concurrencyPerPartition: random.between(1, 4),
       timeoutGraceMs: this.#isGentle ? END_MS : random.oneOf([0, 100]),
       closeTimeoutMs: this.#isGentle ? 20_000 : 800,
