@@ -9,9 +9,10 @@ import { Ledger } from './ledger.ts'
 const opened: QueueManager[] = []
 const unhandled: unknown[] = []
 
-process.on('unhandledRejection', (reason) => {
-  unhandled.push(reason)
-})
+const watch = (reason: unknown) => void unhandled.push(reason)
+process.on('unhandledRejection', watch)
+// The process may go on to another file, which has a watch of its own.
+afterAll(() => void process.off('unhandledRejection', watch))
 
 /** The URL of a handler module in `test/fixtures`. */
 export function fixture(name: string): URL {
