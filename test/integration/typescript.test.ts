@@ -112,7 +112,9 @@ test.each([
 })
 
 test('vitest finds and loads the source in forks and in threads', async () => {
-  const projects = ['forks', 'threads'].map((pool) => ({ test: { name: pool, pool } }))
+  const projects = ['forks', 'threads'].map((pool) => ({
+    test: { name: pool, pool, testTimeout: 60_000 },
+  }))
   const folder = projectWithTools({
     ...MORE,
     'vitest.config.ts': `export default { test: { projects: ${JSON.stringify(projects)} } }`,
