@@ -115,6 +115,31 @@ describeWithRedis('answers of the engine on Redis', () => {
     })
   }
 
+  test('large commands of a group that a dead worker had come back in order, few in one script', async () => {
+    const { queue, lost } = await start()
+    await fill(queue, { group: 'b' })
+    const given = await takeAll(queue, COUNT)
+    const entries = given.map(({ fence }) => fence.split('/').at(-2)!)
+    // As when their leases are over.
+    const stream = `corelane:{${queues.queue}:0}:s:@lane`
+    const claim = ['XCLAIM', stream, 'workers', '~returned', '0', ...entries, 'JUSTID']
+    await queues.admin.sendCommand(claim)
+    const calls = async () => {
+      const stats = String(await queues.admin.sendCommand(['INFO', 'commandstats']))
+      return Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)![1])
+    }
+    const other = await queues.start()
+    const before = await calls()
+    const again = await take(other, 1, 0)
+    // 4 MiB in each; five if one brought all of them back.
+    expect((await calls()) - before).toBeGreaterThan(7)
+    again.push(...(await takeAll(other, COUNT - again.length)))
+    const idsOf = (all: typeof given) => all.map(({ envelope }) => envelope.id)
+    expect(idsOf(again)).toEqual(idsOf(given))
+    await complete(other, again)
+    expect(lost).toEqual([])
+  })
+
   test('no script reads many large commands at once: as they are due, or are looked for', async () => {
     const server = await startRedis()
     const queue = await queues.start({ url: server.url })

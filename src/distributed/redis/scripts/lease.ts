@@ -79,6 +79,10 @@ local paused = redis.call('HGET', KEYS[1], 'paused')
 local function isPaused(name) return paused and string.find(paused, ' ' .. name .. ' ', 1, true) end
 local reply, asked, lanes, at, room = {1, tonumber(epoch), time}, {}, {}, 6, nil
 local clock, ripeIn, unweighed = time, -1, ''
+local function ripenIn(ms)
+  ms = math.max(1, math.ceil(ms))
+  if ripeIn < 0 or ms < ripeIn then ripeIn = ms end
+end
 local function isReady(one)
   if not one.of then
     if redis.call('XLEN', one.stream) == 0 then return false end
@@ -87,12 +91,16 @@ local function isReady(one)
   end
   if redis.call('XLEN', one.stream) > 0 then
     if owned then sweep(one.stream, one.name) end
-    G.comeBack(one)
+    if not G.comeBack(one) then
+      -- Younger ones wait for the rest, which comes at once with the next lease.
+      reply[3 + one.lane], ripeIn = 1, 1
+      return false
+    end
   end
   local fine = redis.call('TIME')
   clock = fine[1] * 1000 + fine[2] / 1000
   local ripeAt = G.ripen(one.of, clock)
-  if ripeAt then ripeIn = math.max(1, math.ceil(ripeAt - clock)) end
+  if ripeAt then ripenIn(ripeAt - clock) end
   local weights = ARGV[one.terms + 4]
   if weights ~= '' and redis.call('HGET', one.of.weights, '') ~= weights then
     unweighed = unweighed .. one.lane .. ' '
@@ -112,18 +120,22 @@ while at < #ARGV do
   asked[lane], reply[3 + lane] = one, 0
 end
 if G then
-  -- What was given back takes its place in its group again, and its slot with it.
+  -- What was given back takes its place in its group again, and its slot with it. Whether all has.
   function G.comeBack(one)
-    for _, returned in ipairs(pendingIn(one.stream, '-', '+', ${SCRIPT_MAX}, '${RETURNED}')) do
+    local back, size = pendingIn(one.stream, '-', '+', ${SCRIPT_MAX}, '${RETURNED}'), 0
+    for _, returned in ipairs(back) do
+      if size >= ${ANSWER_BYTES} then return false end
       local found = redis.call('XRANGE', one.stream, returned[1], returned[1])[1]
       if found then
         local fields = found[2]
+        size = size + #fields[2]
         G.wait(one.of, fields[4], fields[6], rewritten(fields[2], function(retries, spent, since)
           return retries, spent + returned[4] % ${GIVEN_AGAIN}, since
         end))
       end
       remove(one.stream, returned[1])
     end
+    return #back < ${SCRIPT_MAX}
   end
   function G.headOf(of)
     local group = redis.call('ZRANGE', of.turns, 0, 0)[1]
@@ -186,8 +198,7 @@ if G then
       elseif isSpent then
         redis.call('ZREM', of.turns, group)
         redis.call('ZADD', of.parked, G.tag(due - window + step), group)
-        local soon = math.max(1, math.ceil(due - window + step - clock))
-        if ripeIn < 0 or soon < ripeIn then ripeIn = soon end
+        ripenIn(due - window + step - clock)
       else
         virtual = tonumber(head[2])
         redis.call('ZREM', of.waiting, first)
