@@ -21,9 +21,6 @@ export class MeteredManager implements CommandManager {
   readonly atMs: number = nowMs()
   readonly #manager: CommandManager
 
-  /**
-   * @param manager - The manager itself.
-   */
   constructor(manager: CommandManager) {
     this.events = manager.events
     this.timers = manager.timers

@@ -54,14 +54,7 @@ export class Tallies {
 export class CountingGate extends LaneGate {
   readonly #limited: Float64Array
 
-  /**
-   * @param commons - As for {@link LaneGate}.
-   * @param lanes - As for {@link LaneGate}.
-   * @param partition - As for {@link LaneGate}.
-   * @param incarnation - As for {@link LaneGate}.
-   * @param bell - As for {@link LaneGate}.
-   * @param tallies - Of this thread.
-   */
+  /** As for {@link LaneGate}; the last are the tallies of this thread. */
   constructor(
     commons: AttachedCommons,
     lanes: readonly LaneCells[],

@@ -28,11 +28,7 @@ export interface Extent {
   readonly byteLength: number
 }
 
-/**
- * Finds the memory that a view shows.
- *
- * @param view - Typed array, Buffer or DataView.
- */
+/** The memory that a typed array, a Buffer or a DataView shows. */
 export function extentOf(view: ArrayBufferView): Extent {
   const { buffer, byteOffset, byteLength } = types.isDataView(view) ? ofDataView! : ofTypedArray!
   return {
@@ -42,40 +38,24 @@ export function extentOf(view: ArrayBufferView): Extent {
   }
 }
 
-/**
- * Finds the class of a view, and its length in the units of that class.
- *
- * @param view - Typed array, Buffer or DataView.
- */
+/** The class of a view, and its length in the units of that class. */
 export function classOf(view: ArrayBufferView): { name: string; length: number } {
   if (types.isDataView(view)) return { name: 'DataView', length: extentOf(view).byteLength }
   const name = Buffer.isBuffer(view) ? 'Buffer' : classNameOf.call(view)
   return { name, length: lengthOf.call(view) }
 }
 
-/**
- * The length of a buffer in bytes.
- *
- * @param buffer - Not shared.
- */
+/** The length in bytes of a buffer that is not shared. */
 export function byteLengthOf(buffer: ArrayBuffer): number {
   return bufferLength.call(buffer)
 }
 
-/**
- * The most bytes that a buffer may have; undefined if its length is fixed.
- *
- * @param buffer - Not shared.
- */
+/** The most bytes that one that is not shared may have; undefined if its length is fixed. */
 export function maxByteLengthOf(buffer: ArrayBuffer): number | undefined {
   return isResizable.call(buffer) ? maxLengthOf.call(buffer) : undefined
 }
 
-/**
- * Whether the memory was transferred away.
- *
- * @param buffer - Not shared.
- */
+/** Whether the memory of one that is not shared was transferred away. */
 export function isDetached(buffer: ArrayBuffer): boolean {
   if (byteLengthOf(buffer) > 0) return false
   try {
@@ -99,11 +79,7 @@ const FLAGS = Object.entries({
   y: 'sticky',
 }).map(([flag, name]) => ({ flag, isSet: getterOf<boolean>(RegExp.prototype, name) }))
 
-/**
- * The source and the flags of a regular expression.
- *
- * @param pattern - The expression.
- */
+/** The source and the flags of a regular expression. */
 export function patternOf(pattern: object): { source: string; flags: string } {
   const flags = FLAGS.map(({ flag, isSet }) => (isSet.call(pattern) ? flag : '')).join('')
   return { source: sourceOf.call(pattern), flags }
@@ -116,11 +92,7 @@ const BOXES = [
   [types.isBigIntObject, BigInt],
 ] as const
 
-/**
- * What is in a boxed primitive.
- *
- * @param box - Not of a symbol.
- */
+/** What is in a boxed primitive, but for a symbol. */
 export function primitiveOf(box: object): unknown {
   const [, Class] = BOXES.find(([isOf]) => isOf(box))!
   return (Class.prototype.valueOf as (this: unknown) => unknown).call(box)

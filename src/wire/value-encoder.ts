@@ -29,9 +29,7 @@ export class ValueEncoder {
   readonly #shapes = new ShapeTree()
   #length = 0
 
-  /**
-   * @param bytesMax - Longest record.
-   */
+  /** @param bytesMax - Longest record. */
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax
   }
