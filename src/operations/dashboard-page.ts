@@ -343,7 +343,7 @@ function showManager(news) {
   const dormant = news.partitions.filter(({ state }) => state === 'dormant').length
   at('dormant').textContent = dormant > 0 ? '(' + dormant + ' more are dormant)' : ''
   for (const one of news.partitions) {
-    const runs = one.runs.slice(0, 4).map((run) => run.lane + '/' + run.type + (run.group === undefined ? '' : ' of ' + run.group) + ' ' + ms(run.runningMs)).join(', ')
+    const runs = one.runs.map((run) => run.lane + '/' + run.type + (run.group === undefined ? '' : ' of ' + run.group) + ' ' + ms(run.runningMs)).join(', ')
     const known = row(at('partitions'), one.index, [
       [String(one.index)], [one.state, one.state === 'failed' ? 'bad' : ''],
       [(100 * Math.min(1, one.busyMs / 1000 / seconds)).toFixed(0) + ' %'], [count(one.bound)],

@@ -115,6 +115,8 @@ const INVALID = new Set<unknown>([
   'ERR_INVALID_URL',
 ])
 const PROFILE_MS = 2_000
+/** Of a partition: a thousand may have a result that was not read. */
+const RUNS_SHOWN = 4
 /** Acts. Their subject, `of`, is no part of the path: `..` would be lost there. */
 const ROUTE = /^\/api\/(queue\/)?(lanes|dead|partitions)\/(\w+)$/
 const READ = /^\/(?:api\/(?:events|(?:queue\/)?dead))?$/
@@ -419,7 +421,11 @@ export class Dashboard {
       return { name, maxConcurrency, rate: rate && { limit: rate.limit, windowMs: rate.windowMs } }
     })
     const { host, state } = manager.stats()
-    return { host, state, limits, feed, ...delta }
+    const partitions = delta.partitions.map((one) => {
+      const longest = [...one.runs].sort((a, b) => b.runningMs - a.runningMs)
+      return { ...one, runs: longest.slice(0, RUNS_SHOWN) }
+    })
+    return { host, state, limits, feed, ...delta, partitions }
   }
 }
 

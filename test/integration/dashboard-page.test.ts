@@ -2,7 +2,7 @@
 // happened yet, that the manager has ended, that the connection is lost, or that the token is
 // missing. Method: real servers, a proxy that falls silent, headless Chromium.
 
-import type { Dashboard, DashboardOptions, QueueManager } from 'corelane'
+import type { Dashboard, DashboardOptions, QueueManager, QueueManagerOptions } from 'corelane'
 import { LocalDistributedQueue, QueueMetrics, RetryPolicy } from 'corelane'
 import { afterEach, beforeAll, expect, test } from 'vitest'
 import { Browser, describeWithBrowser } from '../support/browser.ts'
@@ -26,9 +26,12 @@ describeWithBrowser('the page', () => {
     return () => browser.close()
   })
 
-  async function serve(options?: DashboardOptions): Promise<[QueueManager, Dashboard]> {
+  async function serve(
+    options?: DashboardOptions,
+    given: QueueManagerOptions = { partitions: elastic },
+  ): Promise<[QueueManager, Dashboard]> {
     const metrics = QueueMetrics.local()
-    const manager = await open('survival.js', { partitions: elastic, lanes: { api: {} }, metrics })
+    const manager = await open('survival.js', { lanes: { api: {} }, metrics, ...given })
     const dashboard = await manager.serveDashboard({ intervalMs: 100, ...options })
     undone.push(
       () => browser.open('about:blank'),
@@ -55,6 +58,30 @@ describeWithBrowser('the page', () => {
     expect(await browser.evaluate(`${rows}.join()`)).toBe('false,true,true')
     const dormant = "document.getElementById('dormant').textContent"
     expect(await browser.evaluate(dormant)).toBe('(2 more are dormant)')
+  })
+
+  test('names the four runs of a partition that have taken longest', async () => {
+    const [manager, dashboard] = await serve({}, { partitions: 1, concurrencyPerPartition: 8 })
+    const left = new AbortController()
+    const { signal } = left
+    const runs = ['a', 'b', 'c', 'd', 'e', 'f'].map((group) =>
+      manager.submit('api', 'wait', { ms: 60_000 }, { group, signal }),
+    )
+    await browse(dashboard.url)
+    const shown = "document.querySelector('#partitions td.text')?.textContent"
+    const words = ['a', 'b', 'c', 'd'].map((group) => `api.wait of ${group} [^,]*`)
+    await browser.until(`/^${words.join(', ')}$/.test(${shown})`)
+    const headers = { authorization: `Bearer ${dashboard.token}` }
+    const { body } = await fetch(new URL('/api/events', dashboard.url), { headers })
+    let news = ''
+    for await (const chunk of body!) {
+      news += Buffer.from(chunk).toString()
+      if (news.includes('\n\n')) break
+    }
+    const [partition] = JSON.parse(news.slice('data: '.length, news.indexOf('\n\n'))).partitions
+    expect([partition.running, partition.runs.length]).toEqual([6, 4])
+    left.abort()
+    await Promise.allSettled(runs)
   })
 
   test('says that the manager has ended, and that a profile finds no program', async () => {
