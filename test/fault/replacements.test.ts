@@ -2,6 +2,7 @@
 // when it cannot be had. Nothing hangs: attempts are bounded, and then everything rejects with the
 // cause.
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import { PartitionConfig, type QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, refused, until, within } from '../support/deadline.ts'
@@ -122,6 +123,21 @@ test('a reload lets broadcasts that are under way end on the old threads', async
     [1, 1],
   ])
   expect(await within(manager.broadcast('get'), 'what the new threads saw')).toEqual([[], []])
+})
+
+test('a broadcast that waits for a thread to load outlives one that takes its place', async () => {
+  const loadsSlowly = `await new Promise((resolve) => setTimeout(resolve, 500))
+    export const die = () => process.exit(1)
+    export const where = (_, { partition }) => partition`
+  const handlers = moduleOf(loadsSlowly)
+  const manager = await open('values.js', { partitions: PartitionConfig.single(), handlers })
+  const reload = manager.reload()
+  await sleep(250)
+  await failure(manager.run('die'), 'the deadly command')
+  await until(() => manager.stats().partitions[0]!.incarnations === 3, 'the replacement')
+  const broadcast = manager.broadcast('where')
+  await within(reload, 'reload')
+  expect(await within(broadcast, 'the broadcast')).toEqual([0])
 })
 
 test('a reload to a module without the handler of a sticky broadcast forgets it', async () => {

@@ -233,7 +233,11 @@ export class Renewal {
     const late = partition.incarnation
     partition.failures = 0
     this.#supervisor.adopt(partition, next)
-    if (late !== undefined) await this.#supervisor.end(late)
+    if (late === undefined) return
+    partition.retiring.add(late)
+    // Broadcasts that wait for it to load would be lost with it.
+    await late.untilQuiet()
+    await this.#supervisor.end(late)
   }
 
   async #handOver(
