@@ -6,6 +6,7 @@ import { PartitionConfig, type QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
 import { moduleOf, open } from '../support/managers.ts'
+import { range } from '../support/range.ts'
 
 function openModule(text: string, options: object = {}): Promise<QueueManager> {
   return open('values.js', {
@@ -107,6 +108,17 @@ test('the next thread gets the slot of a run that goes on in the one before', as
   expect(await within(waiting, 'the one that waited')).toBe(1)
   Atomics.store(words, 1, 1)
   await within(reload, 'the reload')
+})
+
+test('what a run of the thread before keeps from starting is not bound to the next one', async () => {
+  const { words, manager } = await openSlow({ lanes: { wide: { maxConcurrency: 2 } } })
+  const { reload } = await reloadBehindARun(manager, words)
+  const all = range(5).map(() => manager.run('hold', 0))
+  await until(() => Atomics.load(words, 2) === 2, 'one runs in the thread that has taken over')
+  expect(manager.stats().partitions[0]).toMatchObject({ bound: 1 })
+  Atomics.store(words, 0, 1)
+  Atomics.store(words, 1, 1)
+  await within(Promise.all([...all, reload]), 'all and the reload')
 })
 
 test('a key is busy while a run of it goes on in the thread before', async () => {

@@ -128,7 +128,11 @@ export class PartitionChoice {
     if (neverHoldsBack) return -1
     if (isPaused) return 0
     let holders = this.detachedRuns[index]!
-    for (const { window } of this.#partitions) holders += window?.load.restingIn(index) ?? 0
+    for (const { window, retiring } of this.#partitions) {
+      holders += window?.load.restingIn(index) ?? 0
+      // Runs that outlived the time of their command may go on in a thread that was taken over from.
+      for (const one of retiring) holders += one.living?.window.load.inLane(index) ?? 0
+    }
     if (holders === 0) return -1
     let bound = 0
     for (const { window, isHeld } of this.#partitions) {
