@@ -130,7 +130,7 @@ export class PartitionChoice {
     let holders = this.detachedRuns[index]!
     for (const { window, retiring } of this.#partitions) {
       holders += window?.load.restingIn(index) ?? 0
-      // Runs that outlived the time of their command may go on in a thread that was taken over from.
+      // Runs that their callers have left may go on in a thread that was taken over from.
       for (const one of retiring) holders += one.living?.window.load.inLane(index) ?? 0
     }
     if (holders === 0) return -1
