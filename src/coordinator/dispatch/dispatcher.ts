@@ -262,6 +262,9 @@ export class Dispatcher implements Admission<Command> {
     this.#dirty.length = 0
   }
 
+  /** Whether a lane lets a command start now. One with a rate has its own moments: false. */
+  readonly mayStart = (lane: Lane): boolean => this.#choice.mayStart(lane)
+
   isUnderMin(): boolean {
     // The partitions see to the minimum; here a lane under it always has something bound.
     return false

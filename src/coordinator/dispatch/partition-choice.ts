@@ -146,6 +146,11 @@ export class PartitionChoice {
     return bound + holders - slots
   }
 
+  /** Whether a lane lets a command start now. One with a rate has its own moments: false. */
+  mayStart({ index, isLimited, plan }: Lane): boolean {
+    return !isLimited || (plan.rate === undefined && this.#commons.freeSlots(index) > 0)
+  }
+
   /** A partition where nothing runs; the one that will be first is kept free for the command. */
   #chooseAlone(command: Command): PartitionHandle | undefined {
     let best: PartitionHandle | undefined

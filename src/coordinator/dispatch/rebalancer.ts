@@ -78,7 +78,7 @@ export class Rebalancer {
       if (workUs > RECALL_WORK_US && now >= partition.keepsUntilMs) {
         this.#moveWork(window, (workUs * idle) / (idle + 1), now)
       }
-      isWaiting ||= window.load.openCount > 1 || window.hasOpenWaiting
+      isWaiting ||= window.load.openCount > 1 || window.hasWaiting(this.#dispatcher.mayStart)
     }
     return isWaiting
   }

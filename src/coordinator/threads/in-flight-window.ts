@@ -34,6 +34,7 @@ import {
 import { PayloadDecoder, PayloadEncoder, PayloadKind, SPILL } from '../../wire/ring-payload.ts'
 import { type SideParcel, type SidePort, toParcel } from '../../wire/side-payload.ts'
 import type { Command, Holder } from '../command.ts'
+import type { Lane } from '../lane-table.ts'
 import type { RunTally } from '../tally-book.ts'
 import { learnDuration } from '../type-table.ts'
 import { type RecallBounds, recall } from './recall.ts'
@@ -435,11 +436,10 @@ export class InFlightWindow implements RecordSink, Holder {
     return this.#end.slots.stateOf(this.#ids[slot]!) !== SlotState.QUEUED
   }
 
-  /** Whether something has not started that no limit of its lane keeps from it. */
-  get hasOpenWaiting(): boolean {
-    if (this.load.openCount === 0) return false
+  /** Whether something has not started, of a lane that lets it. */
+  hasWaiting(mayStart: (lane: Lane) => boolean): boolean {
     for (const { command, started } of this.snapshot()) {
-      if (!started && !command.lane.isLimited) return true
+      if (!started && mayStart(command.lane)) return true
     }
     return false
   }
