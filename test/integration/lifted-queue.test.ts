@@ -147,7 +147,8 @@ test('what close cannot give back takes no other with it', async () => {
   expect(least.lists[0]!.map(({ id }) => id)).toEqual(['a', 'c'])
 })
 
-test('a wait that is closed while the queue answers gives the command back', async () => {
+/** A queue with the command `late`, which it gives out once it is told to answer. */
+async function liftLate() {
   const least = new ListQueue()
   let answer = (): void => {}
   const dequeue = least.dequeue.bind(least)
@@ -157,6 +158,11 @@ test('a wait that is closed while the queue answers gives the command back', asy
     })
   const queue = liftQueue(least)
   await queue.enqueue(envelope({ id: 'late' }))
+  return { least, queue, answer: () => answer() }
+}
+
+test('a wait that is closed while the queue answers gives the command back', async () => {
+  const { least, queue, answer } = await liftLate()
   const waiting = queue.lease({ ...request, partitions: [0], waitMs: 1000 })
   const order: string[] = []
   const closes = ['first', 'second'].map((which) => queue.close().then(() => order.push(which)))
@@ -168,15 +174,7 @@ test('a wait that is closed while the queue answers gives the command back', asy
 })
 
 test('a command that is dequeued while the queue is closed goes back', async () => {
-  const least = new ListQueue()
-  let answer = (): void => {}
-  const dequeue = least.dequeue.bind(least)
-  least.dequeue = (partitionId) =>
-    new Promise((resolve) => {
-      answer = () => resolve(dequeue(partitionId))
-    })
-  const queue = liftQueue(least)
-  await queue.enqueue(envelope({ id: 'late' }))
+  const { least, queue, answer } = await liftLate()
   const taken = queue.dequeue(0)
   const closing = queue.close()
   answer()
