@@ -7,7 +7,7 @@ import { CallContext } from '../../base/async-context.ts'
 import { nowMs } from '../../base/clock.ts'
 import { type LaneError, laneError } from '../../base/errors.ts'
 import { checkGiven } from '../../base/options.ts'
-import { COMMAND_RULES, type CommandOptions } from '../../model/command.ts'
+import { COMMAND_RULES, type CommandOptions, isOrdinary } from '../../model/command.ts'
 import { rankOf } from '../../model/lane.ts'
 import {
   KEYED_STRATEGIES,
@@ -273,15 +273,14 @@ export class Intake {
     now?: number,
   ): Command {
     const lane = this.#lanes.get(laneName)
+    const isPlain = options === undefined || (!isChecked && isOrdinary(options))
     // First: threads learn at once of the module that options name.
-    if (options !== undefined && !isChecked) checkGiven('command', options, COMMAND_RULES)
-    const file = options?.file
+    if (!isPlain && !isChecked) checkGiven('command', options, COMMAND_RULES)
+    const file = isPlain ? undefined : options.file
     const type = file === undefined ? this.types.get(typeName) : this.types.ofFile(file, typeName)
-    let priority = DEFAULT_PRIORITY
     let given: GivenOptions | undefined
-    if (options !== undefined) {
+    if (!isPlain) {
       given = isChecked ? this.#givenAgain(lane, options) : givenOf(lane, options, stream)
-      priority = options.priority ?? DEFAULT_PRIORITY
     } else if (stream !== undefined || lane.plan.retry.retryable !== undefined) {
       given = givenOf(lane, NO_OPTIONS, stream)
     }
@@ -291,7 +290,7 @@ export class Intake {
     if (refusal !== undefined) throw refusal
     // A getter of the payload or the partitioner may have aborted it.
     refuseAborted(given?.signal)
-    const rank = rankOf(lane.plan.priority, priority)
+    const rank = rankOf(lane.plan.priority, options?.priority ?? DEFAULT_PRIORITY)
     const sequence = this.#sequence++
     if (sequence >= this.#renewsAt) {
       this.#renewsAt = sequence + SHARED_MOMENT
