@@ -2,7 +2,6 @@
 
 import type { CallContext } from '../base/async-context.ts'
 import type { RetryPlan } from '../model/retry.ts'
-import type { GroupSeat } from '../schedule/group-ring.ts'
 import type { HeapPlace } from '../schedule/indexed-heap.ts'
 
 /** The moment at which a delayed command is due, or a waiting one late; its place in the timers. */
@@ -98,8 +97,6 @@ export interface CommandExtras {
   readonly bytes: number
   /** How long it is delayed once it is admitted. */
   readonly delayMs: number
-  /** Its place in its group, if it has one. */
-  readonly group: GroupSeat | undefined
   readonly options: GivenOptions | undefined
   history: CommandHistory | undefined
   /** While it is delayed, or may be late. */
@@ -119,7 +116,6 @@ export function noExtras(): CommandExtras {
     deadlineMs: undefined,
     bytes: 0,
     delayMs: 0,
-    group: undefined,
     options: undefined,
     history: undefined,
     timer: undefined,

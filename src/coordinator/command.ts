@@ -146,6 +146,8 @@ export class Command implements Schedulable, GroupItem, CommandFields, StreamSou
   /** Its partition by strategy, or {@link ANY_PARTITION}. */
   readonly home: number
   extras: CommandExtras | undefined
+  /** Its place in its group, if it has one. */
+  readonly groupSeat: GroupSeat | undefined
   #state: CommandStateValue = CommandState.WAITING
   /** Its slot while it is bound. */
   #slot = 0
@@ -163,6 +165,7 @@ export class Command implements Schedulable, GroupItem, CommandFields, StreamSou
     payload: unknown,
     home: number,
     extras: CommandExtras | undefined,
+    groupSeat: GroupSeat | undefined,
   ) {
     this.manager = manager
     this.rank = rank
@@ -172,6 +175,7 @@ export class Command implements Schedulable, GroupItem, CommandFields, StreamSou
     this.payload = payload
     this.home = home
     this.extras = extras
+    this.groupSeat = groupSeat
   }
 
   get state(): CommandStateValue {
@@ -213,11 +217,11 @@ export class Command implements Schedulable, GroupItem, CommandFields, StreamSou
   }
 
   get name(): string | number | undefined {
-    const { extras } = this
-    if (extras === undefined) return undefined
-    const { name, options, group } = extras
-    const carrier = options?.carrier
-    return carrier === undefined ? (name ?? group?.number) : withCarrier(this.id, carrier)
+    const { extras, groupSeat } = this
+    const carrier = extras?.options?.carrier
+    return carrier === undefined
+      ? (extras?.name ?? groupSeat?.number)
+      : withCarrier(this.id, carrier)
   }
 
   /** The name that handlers, events and outcomes use. */
@@ -227,7 +231,7 @@ export class Command implements Schedulable, GroupItem, CommandFields, StreamSou
 
   /** Its number among all commands of its manager: the later, the higher. */
   get number(): number {
-    return this.extras?.group?.number ?? this.sequence
+    return this.groupSeat?.number ?? this.sequence
   }
 
   /** Whether a distributed queue gave it out; known until it is settled. */
@@ -286,12 +290,12 @@ export class Command implements Schedulable, GroupItem, CommandFields, StreamSou
 
   /** Name of its group, if it has one. */
   get group(): string | undefined {
-    return this.extras?.group?.group
+    return this.groupSeat?.group
   }
 
   /** Its place in its group; only if it has a group. */
   get seat(): GroupSeat {
-    return this.extras!.group!
+    return this.groupSeat!
   }
 
   get isTimed(): boolean {
@@ -392,7 +396,7 @@ export class Command implements Schedulable, GroupItem, CommandFields, StreamSou
   delay(): void {
     invariant(this.#state === CommandState.QUEUED, 'what is delayed is neither bound nor settled')
     this.#state = CommandState.DELAYED
-    this.extras?.group?.leave()
+    this.groupSeat?.leave()
   }
 
   /** DELAYED to QUEUED. */
@@ -500,7 +504,8 @@ export class Command implements Schedulable, GroupItem, CommandFields, StreamSou
     }
     const resolve = this.#resolve!
     this.#resolve = undefined
-    if (extras !== undefined) this.#release(extras, state !== CommandState.WAITING, startedAtMs)
+    this.groupSeat?.leave(startedAtMs)
+    if (extras !== undefined) this.#release(extras, state !== CommandState.WAITING)
     if (!isOk && extras?.isDetailed !== true)
       this.#describe(value, partition, startedAtMs, durationMs)
     if (typeof resolve === 'object') {
@@ -519,9 +524,8 @@ export class Command implements Schedulable, GroupItem, CommandFields, StreamSou
     Object.defineProperty(error, commandInfo, { value, configurable: true })
   }
 
-  #release(extras: CommandExtras, wasAdmitted: boolean, startedAtMs: number): void {
+  #release(extras: CommandExtras, wasAdmitted: boolean): void {
     const { lane, manager } = this
-    extras.group?.leave(startedAtMs)
     if (wasAdmitted) lane.pendingBytes -= extras.bytes
     if (extras.timer !== undefined) manager.timers.cancel(this)
     const signal = extras.options?.signal

@@ -170,7 +170,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     const command = intake.make(lane, type, payload, options, true, undefined, true, now)
     if (commandId !== undefined) command.extras!.name = commandId
     if (carrier !== undefined) command.carry(carrier)
-    const seat = command.extras?.group
+    const seat = command.groupSeat
     if (seat !== undefined) seat.state = SeatState.NAMED
     intake.enter(command, settler, isWatched)
     return command

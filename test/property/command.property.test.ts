@@ -225,7 +225,7 @@ law('each command settles once, and nothing is left of it', [plans], async (plan
       expect(pendingBytes).toBeGreaterThanOrEqual(0)
     }
     for (const group of ['g', 'h']) {
-      const mine = made.runs().filter((command) => command.extras?.group?.group === group)
+      const mine = made.runs().filter((command) => command.group === group)
       const limited = mine.filter(({ lane }) => lane.name === 'grouped')
       expect(limited.length).toBeLessThanOrEqual(2)
     }

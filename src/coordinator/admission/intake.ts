@@ -296,7 +296,9 @@ export class Intake {
       this.#renewsAt = sequence + SHARED_MOMENT
       this.#held = new MeteredManager(this.#manager)
     }
-    return new Command(this.#held, rank, sequence, type, lane, payload, home, extras)
+    const group = options?.group
+    const seat = group === undefined ? undefined : new GroupSeat(group)
+    return new Command(this.#held, rank, sequence, type, lane, payload, home, extras, seat)
   }
 
   /** Options that commands of a lane may share. */
@@ -355,14 +357,13 @@ export class Intake {
     const backpressure = this.#backpressure
     const isOrdinary = options === undefined && given === undefined
     if (isOrdinary && !isDetailed && !lane.isTimed && !backpressure.countsBytes) return undefined
-    const { id, key, group, transferList, deadlineMs, delayMs } = options ?? NO_OPTIONS
+    const { id, key, transferList, deadlineMs, delayMs } = options ?? NO_OPTIONS
     if (key !== undefined && !this.#takesKeys) throw keyRefused(this.#plan.strategy)
     const readsClock = isTimed(lane, deadlineMs, given)
     const isPlain = key === undefined && transferList === undefined && !readsClock && !delayMs
     if (
       isPlain &&
       id === undefined &&
-      group === undefined &&
       !isDetailed &&
       given === undefined &&
       !backpressure.countsBytes
@@ -377,7 +378,6 @@ export class Intake {
       deadlineMs,
       bytes: backpressure.bytesOf(payload),
       delayMs: delayMs ?? 0,
-      group: group === undefined ? undefined : new GroupSeat(group),
       options: given,
       history: undefined,
       timer: undefined,

@@ -257,7 +257,7 @@ function hasStarted(command: Command): boolean {
 }
 
 /** What a command keeps until it ends, its run aside. */
-function holdings({ laneIndex, key, extras, group }: Command) {
-  const holdsGroup = extras?.group?.takesTurns ? group : undefined
+function holdings({ laneIndex, key, groupSeat, group }: Command) {
+  const holdsGroup = groupSeat?.takesTurns ? group : undefined
   return { holdsLane: laneIndex, holdsKey: key, holdsGroup }
 }

@@ -137,12 +137,12 @@ export class Backlog {
     if (commands.size === 0) return false
     const front = commands.get(heldNameOf(command))?.waiting.front(nowMs)
     if (front === undefined) return false
-    const { group } = command.extras ?? {}
-    if (group === undefined) return precedes(front, { rank, sequence: command.sequence })
+    const { groupSeat: seat } = command
+    if (seat === undefined) return precedes(front, { rank, sequence: command.sequence })
     // Its turn may have given it another place, and no rank of this moment; held ones have both.
     const { submittedAtMs, deadlineMs } = command
-    const sequence = group.number ?? command.sequence
-    const ownRank = group.number === undefined ? command.rank : group.rank
+    const sequence = seat.number ?? command.sequence
+    const ownRank = seat.number === undefined ? command.rank : seat.rank
     const urgency = { rank: ownRank, untilMs: 0 }
     judge(
       this.#lanes[command.laneIndex]!,

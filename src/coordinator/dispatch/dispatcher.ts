@@ -375,8 +375,8 @@ export class Dispatcher implements Admission<Command> {
    * could start before it: behind that it would keep a slot, and a handler may wait for just that.
    */
   #acceptsKey({ limits, load }: InFlightWindow, command: Command, estimateUs?: number): boolean {
-    const { laneIndex, key, extras } = command
-    if (!extras?.group?.takesTurns || !hasGroupLimits(command.lane)) {
+    const { laneIndex, key, groupSeat } = command
+    if (!groupSeat?.takesTurns || !hasGroupLimits(command.lane)) {
       return limits.acceptsKey(laneIndex, key!, estimateUs)
     }
     return this.#lanes.every(({ index, isLimited }) => {
@@ -392,7 +392,7 @@ export class Dispatcher implements Admission<Command> {
     backlog.turns.giveBack([command])
     backlog.hold(command, now)
     // What is bound had its turn before.
-    if (command.extras?.group?.takesTurns) return
+    if (command.groupSeat?.takesTurns) return
     const { window } = this.#partitions[command.home]!
     const { laneIndex, key, sequence } = command
     if (!window?.load.hasAfterOfKey(laneIndex, key!, rank, sequence)) return

@@ -89,8 +89,7 @@ export class GroupTurns {
   }
 
   /** Whether a command waits for its turn, and its group is at a limit. */
-  isAtLimit({ extras, laneIndex }: Command): boolean {
-    const seat = extras?.group
+  isAtLimit({ groupSeat: seat, laneIndex }: Command): boolean {
     return seat?.state === SeatState.WAITING && this.#queues[laneIndex]!.isAtLimit(seat)
   }
 
@@ -155,7 +154,7 @@ export class GroupTurns {
    */
   giveBack(commands: readonly Command[]): readonly Command[] {
     for (const command of commands) {
-      const seat = command.extras?.group
+      const seat = command.groupSeat
       if (seat?.isReleased && seat.takesTurns) {
         const place = placeOf(command.home)
         this.#queues[command.laneIndex]!.giveBack(command, place, costOf(command))
@@ -236,8 +235,8 @@ export function hasGroupLimits({ plan: { groups } }: Lane): boolean {
 }
 
 /** Whether a command has a group, and its turn has not come. */
-export function isBeforeTurn({ extras }: Command): boolean {
-  return extras?.group !== undefined && !extras.group.isReleased
+export function isBeforeTurn({ groupSeat }: Command): boolean {
+  return groupSeat !== undefined && !groupSeat.isReleased
 }
 
 /** The place where a command waits. */

@@ -330,7 +330,7 @@ export class InFlightWindow implements RecordSink, Holder {
     const { lane, type, key, manager } = command
     const id = this.#ids[slot]!
     this.tallies?.[lane.index]?.drifted()
-    const group = command.extras?.group?.split(this.startedAtMs(slot))
+    const group = command.groupSeat?.split(this.startedAtMs(slot))
     this.#letGo(slot)
     this.#end.slots.abort(id)
     this.orders.push({ id, code: reason.code, details: reason.details })

@@ -63,7 +63,7 @@ export class Recovery {
     durationMs: number,
   ): void {
     const { retry } = command
-    if (startedAtMs > 0) command.extras?.group?.started(startedAtMs)
+    if (startedAtMs > 0) command.groupSeat?.started(startedAtMs)
     const isRetriable = mayRetry(retry) && !command.isStream
     const { retryable } = retry
     const context = command.extras?.options?.context
@@ -107,7 +107,7 @@ export class Recovery {
     const history = command.remember()
     history.firstFailedAtMs ||= nowMs()
     // Its start was not read before its thread had gone; another run needs another turn.
-    command.extras!.group?.leave(nowMs())
+    command.groupSeat?.leave(nowMs())
     if (blame !== 'none') history.crashes++
     // A suspect ran by itself, but for what its handler waited for.
     if (blame === 'sole' || (blame === 'suspect' && history.isSuspect)) history.kills++
@@ -217,13 +217,13 @@ export class Recovery {
 }
 
 /** The options with which a command like one would be submitted. */
-function optionsAgain({ extras, rank, key }: Command): CommandOptions {
-  const { name, deadlineMs, group, options } = extras!
+function optionsAgain({ extras, groupSeat, group, rank, key }: Command): CommandOptions {
+  const { name, deadlineMs, options } = extras!
   const all = {
     id: name,
     key,
-    group: group?.group,
-    priority: priorityOf(group?.number === undefined ? rank : group.rank),
+    group,
+    priority: priorityOf(groupSeat?.number === undefined ? rank : groupSeat.rank),
     deadlineMs,
     onDeadline:
       options?.rejectsLate === undefined ? undefined : options.rejectsLate ? 'reject' : 'boost',

@@ -166,8 +166,8 @@ export function detachedRuns(
   const runs = left
     .filter(({ started }) => started)
     // Their starts were not read before they were let go of.
-    .map(({ command: { lane, key, extras } }) => {
-      return { lane, key, group: extras?.group?.split(nowMs()) }
+    .map(({ command: { lane, key, groupSeat } }) => {
+      return { lane, key, group: groupSeat?.split(nowMs()) }
     })
   return [...runs, ...detached]
 }

@@ -35,7 +35,7 @@ function serverOfTwo(runs = 1) {
   )
   /** A handler of a partition, named by a number, submits a command. */
   const submit = (partition: number, parent: number, own: object = {}) => {
-    Object.assign(own, { laneIndex: 0, key: undefined, extras: undefined })
+    Object.assign(own, { laneIndex: 0, key: undefined, groupSeat: undefined })
     const window = {
       commandOf: (id: number) => (detached.has(id) ? undefined : own),
       isOpen: (id: number) => !ended.has(id),

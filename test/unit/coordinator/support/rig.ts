@@ -132,11 +132,11 @@ export function newCommand(
   const given = traits.options ?? (isCalledBack ? {} : undefined)
   const options = given && { ...NO_OPTIONS, ...given }
   const type = traits.type ?? { name: 'type', index: 0, hash: 0, estimateUs }
-  const group = traits.group === undefined ? undefined : new GroupSeat(traits.group)
-  const rare = [key, group, transferList, deadlineMs, options, traits.submittedAtMs, traits.bytes]
+  const seat = traits.group === undefined ? undefined : new GroupSeat(traits.group)
+  const rare = [key, transferList, deadlineMs, options, traits.submittedAtMs, traits.bytes]
   const hasExtras = isDetailed || rare.some((trait) => trait !== undefined)
   const more = hasExtras
-    ? extras({ key, group, transferList, deadlineMs, isDetailed, options, submittedAtMs, bytes })
+    ? extras({ key, transferList, deadlineMs, isDetailed, options, submittedAtMs, bytes })
     : undefined
   const made = new Command(
     manager,
@@ -147,6 +147,7 @@ export function newCommand(
     payload,
     home,
     more,
+    seat,
   )
   made.open(settled)
   return made
