@@ -35,6 +35,8 @@ interface Column {
 const OLD_MS = 10_000
 const NAME_MIN = 8
 const EVENTS_MAX = 200
+/** Of a table: with one it would only say how many there are. */
+const ROWS_MIN = 2
 const BOLD = '\x1b[1m'
 const RED = '\x1b[31m'
 const RESET = '\x1b[0m'
@@ -261,9 +263,9 @@ function rowsOf(tables: readonly Column[][], room: number): number {
   const lengths = tables.map(([first]) => first!.cells.length)
   // A title, the line of the queue, and of each table its head and the line that parts it.
   const left = room - 2 - 2 * lengths.length
-  let most = Math.max(1, ...lengths)
+  let most = Math.max(ROWS_MIN, ...lengths)
   const used = (): number => lengths.reduce((sum, length) => sum + Math.min(length, most), 0)
-  while (most > 1 && used() > left) most--
+  while (most > ROWS_MIN && used() > left) most--
   return most
 }
 

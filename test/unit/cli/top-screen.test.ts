@@ -213,6 +213,12 @@ test('on a low terminal long tables give way to short ones, and say how much is 
   expect(text).toMatch(/lane-1 .*\n… 2\d more\n\nWORKER .*\nworker-0 .*\nworker-1 /s)
 })
 
+test('on a very low terminal each table shows its first row, until there is no room for more', () => {
+  const lines = new TopScreen().render({ queue: queueOf(30, 2) }, { ...WIDE, rows: 6 })
+  expect(lines.slice(3, 5)).toEqual([expect.stringMatching(/^lane-0 /), '… 29 more'])
+  expect(lines.length).toBe(6)
+})
+
 test('events stay on the screen, the latest first', () => {
   const top = new TopScreen()
   top.render(newsOf({ error: 'first' }), WIDE)
