@@ -16,7 +16,7 @@ import {
 } from './bench-trial.ts'
 import { type StrategyFigures, type StrategyRow, verdict } from './bench-verdict.ts'
 import { builtInWorkloads, type Workload, workloadOf } from './bench-workloads.ts'
-import { type CliCommand, EXIT_FAILED, EXIT_OK, UsageError } from './command-line.ts'
+import { type CliCommand, EXIT_FAILED, EXIT_OK, printed, UsageError } from './command-line.ts'
 import { PARTITIONS_FLAG } from './handler-flags.ts'
 
 const SUBJECT = 'strategies'
@@ -69,7 +69,8 @@ export const benchCommand: CliCommand = {
     json: { flag: '--json <file>', summary: 'Write the figures there', rule: text(undefined) },
     html: { flag: '--html <file>', summary: 'Write a page with charts', rule: text(undefined) },
   },
-  action: ([subject], options) => bench(subject ?? SUBJECT, options as unknown as BenchFlags),
+  action: ([subject], options) =>
+    printed(bench(subject ?? SUBJECT, options as unknown as BenchFlags)),
 }
 
 async function bench(subject: string, flags: BenchFlags): Promise<number> {

@@ -1,6 +1,7 @@
 // Command line: what a command of the bin declares, how its words are read, and what help prints.
 
 import { parseArgs } from 'node:util'
+import { timers } from '../base/clock.ts'
 import { show } from '../base/errors.ts'
 import { nearest, type OptionRule } from '../base/options.ts'
 
@@ -62,6 +63,23 @@ export async function needed<T>(promise: Promise<T>): Promise<T> {
   } catch (cause) {
     throw cause instanceof UsageError ? cause : new StartError('nothing was done', { cause })
   }
+}
+
+/**
+ * Waits for what prints. A reader that leaves, as `head` does, has what it wanted.
+ *
+ * @throws What else kept stdout from being written, such as a full disk.
+ */
+export async function printed(code: Promise<number>): Promise<number> {
+  let broken: NodeJS.ErrnoException | undefined
+  process.stdout.on('error', (error) => {
+    broken = error
+  })
+  const result = await code
+  // A stream emits its error after the turn of the write.
+  await new Promise((resolve) => timers.setImmediate(resolve))
+  if (broken !== undefined && broken.code !== 'EPIPE') throw broken
+  return result
 }
 
 /** A command line of one command, taken apart. */

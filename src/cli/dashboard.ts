@@ -6,7 +6,14 @@ import { once } from 'node:events'
 import { timers } from '../base/clock.ts'
 import { boolean, integer } from '../base/options.ts'
 import { serveDashboard } from '../index.ts'
-import { type CliCommand, EXIT_FAILED, EXIT_OK, needed, UsageError } from './command-line.ts'
+import {
+  type CliCommand,
+  EXIT_FAILED,
+  EXIT_OK,
+  needed,
+  printed,
+  UsageError,
+} from './command-line.ts'
 import { DASHBOARD_VARIABLE, dashboardAddress, readNews, TOKEN_OPTION } from './dashboard-news.ts'
 import {
   connectionNews,
@@ -65,7 +72,7 @@ export const dashboardCommand: CliCommand = {
     }
     const isOpen = url === undefined && !process.env[DASHBOARD_VARIABLE]
     const place = queueUrl(flags.queue, isOpen)
-    return place === undefined ? open(url, flags) : serve(place, flags)
+    return printed(place === undefined ? open(url, flags) : serve(place, flags))
   },
 }
 

@@ -2,8 +2,8 @@
 // Must not: print a URL with its password.
 
 import { LaneError, show } from '../base/errors.ts'
-import { anything, integer, oneOf, text } from '../base/options.ts'
-import { isPortableName, PORTABLE_NAME_ALLOWED } from '../base/portable-name.ts'
+import { integer, oneOf, text } from '../base/options.ts'
+import { isPortableName, PORTABLE_NAME_ALLOWED, portableName } from '../base/portable-name.ts'
 import type { LeasedQueue, PartitionStrategy } from '../index.ts'
 import type { RedisQueueOptions } from '../redis.ts'
 import { type CliOption, UsageError } from './command-line.ts'
@@ -39,7 +39,7 @@ export const QUEUE_FLAGS: Readonly<Record<keyof QueueFlags, CliOption>> = {
   name: {
     flag: '--name <queue>',
     summary: 'Name of the queue',
-    rule: anything('default', PORTABLE_NAME_ALLOWED, (value) => isPortableName(String(value))),
+    rule: portableName('default'),
   },
   queuePartitions: {
     flag: '--queue-partitions <n>',
@@ -81,17 +81,18 @@ export function neededUrl(flag: string | undefined, command: string): string {
 }
 
 /**
- * Splits a list of lanes and checks it.
+ * Splits a list of names and checks it.
  *
- * @param flag - The value of `--lanes`, if it was given.
+ * @param flag - Its flag, as `--lanes`.
+ * @param value - Its value, if it was given.
  * @returns Undefined if it was not.
  * @throws UsageError
  */
-export function laneNames(flag: string | undefined): string[] | undefined {
-  const names = flag?.split(',')
+export function nameList(flag: string, value: string | undefined): string[] | undefined {
+  const names = value?.split(',')
   for (const name of names ?? []) {
     if (!isPortableName(name))
-      throw new UsageError(`--lanes has ${show(name)}; allowed: ${PORTABLE_NAME_ALLOWED}`)
+      throw new UsageError(`${flag} has ${show(name)}; allowed: ${PORTABLE_NAME_ALLOWED}`)
   }
   return names
 }

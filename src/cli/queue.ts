@@ -3,11 +3,20 @@
 
 import { inspect } from 'node:util'
 import { boolean, integer, milliseconds, text } from '../base/options.ts'
+import { portableName } from '../base/portable-name.ts'
 import type { FoundCommand, LeasedQueue } from '../index.ts'
-import { type CliCommand, EXIT_FAILED, EXIT_OK, needed, UsageError } from './command-line.ts'
+import {
+  type CliCommand,
+  EXIT_FAILED,
+  EXIT_OK,
+  needed,
+  printed,
+  UsageError,
+} from './command-line.ts'
 import { toJson } from './json-value.ts'
 import {
   connectionNews,
+  nameList,
   neededUrl,
   openQueue,
   QUEUE_FLAGS,
@@ -15,7 +24,7 @@ import {
 } from './queue-flags.ts'
 
 interface Flags extends QueueFlags {
-  readonly ids: string | undefined
+  readonly ids: readonly string[] | undefined
   readonly all: boolean
   readonly yes: boolean
   readonly max: number | undefined
@@ -58,7 +67,7 @@ export const queueCommand: CliCommand = {
     lane: {
       flag: '--lane <name>',
       summary: 'The lane to peek into, pause, resume or limit',
-      rule: text(undefined),
+      rule: portableName(undefined),
     },
     concurrency: {
       flag: '--concurrency <n>',
@@ -83,7 +92,11 @@ export const queueCommand: CliCommand = {
     },
     redact: { flag: '--redact', summary: 'Leaves payloads and results out', rule: boolean(false) },
   },
-  action: ([action], options) => look(action!, options as unknown as Flags),
+  action: async ([action], options) => {
+    // All are checked before the first is acted on.
+    const ids = nameList('--ids', options.ids as string | undefined)
+    return printed(look(action!, { ...(options as unknown as Flags), ids }))
+  },
 }
 
 interface Action {
@@ -137,7 +150,7 @@ const ACTIONS: Readonly<Record<string, Action>> = {
     needs: ['ids'],
     takes: ['redact'],
     act: async ({ commands }, { ids, redact }) => {
-      for (const id of ids!.split(',')) {
+      for (const id of ids!) {
         const found = await commands!.find(id)
         if (found === undefined) console.log(JSON.stringify({ id, state: 'unknown' }))
         else print(found, redact)
@@ -147,7 +160,7 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   cancel: {
     needs: ['ids'],
     act: async ({ commands }, { ids }) => {
-      for (const id of ids!.split(',')) {
+      for (const id of ids!) {
         const [status] = await commands!.cancel([id])
         console.log(JSON.stringify({ id, status }))
       }
@@ -194,7 +207,7 @@ async function actOnDead(
   }
   let count = 0
   const missing: string[] = []
-  for (const id of ids.split(',')) {
+  for (const id of ids) {
     const found = await dead[act]([id])
     count += found
     if (found === 0) missing.push(id)

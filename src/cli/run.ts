@@ -13,7 +13,7 @@ import {
   recoveringLanes,
   STRATEGY_SYNONYMS,
 } from './handler-flags.ts'
-import { laneNames, QUEUE_FLAGS, type QueueFlags, queueUrl } from './queue-flags.ts'
+import { nameList, QUEUE_FLAGS, type QueueFlags, queueUrl } from './queue-flags.ts'
 import { QueueRunner } from './queue-runner.ts'
 import { isApart, runApart } from './results-apart.ts'
 import { RunSession } from './run-session.ts'
@@ -163,7 +163,7 @@ function runAnywhere(
   const runner = new QueueRunner({
     url,
     queue: flags,
-    lanes: laneNames(flags.lanes),
+    lanes: nameList('--lanes', flags.lanes),
     isKeyed: flags.key !== undefined,
     allowDegraded: flags.allowDegraded,
   })

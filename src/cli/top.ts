@@ -2,7 +2,7 @@
 // Owns: the terminal's screen and keys while it runs.
 
 import { boolean } from '../base/options.ts'
-import { type CliCommand, EXIT_OK } from './command-line.ts'
+import { type CliCommand, EXIT_OK, printed } from './command-line.ts'
 import {
   type DashboardAddress,
   dashboardAddress,
@@ -38,7 +38,7 @@ export const topCommand: CliCommand = {
   },
   action: ([url], options) => {
     const flags = options as unknown as Flags
-    return show(dashboardAddress(url, flags.token), flags)
+    return printed(show(dashboardAddress(url, flags.token), flags))
   },
 }
 

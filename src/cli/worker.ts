@@ -12,7 +12,7 @@ import {
   RECOVERY_FLAGS,
   recoveringLanes,
 } from './handler-flags.ts'
-import { laneNames, neededUrl, QUEUE_FLAGS, type QueueFlags } from './queue-flags.ts'
+import { nameList, neededUrl, QUEUE_FLAGS, type QueueFlags } from './queue-flags.ts'
 import { WorkerSession } from './worker-session.ts'
 
 interface WorkerFlags extends HandlerFlags, QueueFlags {
@@ -94,7 +94,7 @@ function work(handlers: string, flags: WorkerFlags): Promise<number> {
 }
 
 function chooseLanes(flag: string | undefined): string[] | undefined {
-  const names = laneNames(flag)
+  const names = nameList('--lanes', flag)
   const unknown = names?.find((name) => !Object.hasOwn(DEFAULT_LANES, name))
   if (unknown === undefined) return names
   const lanes = Object.keys(DEFAULT_LANES).join(', ')

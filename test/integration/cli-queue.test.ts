@@ -477,6 +477,8 @@ test('arguments that make no sense exit with 2 and say why', async () => {
     [['queue', 'limit', '--lane', 'a'], 'limit needs --concurrency, --rate or --reset'],
     [['queue', 'limit', '--lane', 'a', '--reset', '--window', '9'], '--window needs --rate'],
     [['queue', 'redrive', '--ids', '7', '--all'], 'redrive needs either --ids or --all'],
+    [['queue', 'redrive', '--ids', '7,,8', '--queue', url], '--ids has ""; allowed: 1 to 128 of'],
+    [['queue', 'pause', '--lane', 'a b', '--queue', url], '--lane is "a b"; allowed: 1 to 128 of'],
     [['queue', 'purge', '--all', '--queue', url], 'purge --all drops them for good: add --yes'],
   ]
   const alone = new CliSession({})

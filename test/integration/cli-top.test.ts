@@ -1,6 +1,7 @@
 // CLI top: `corelane top` and `corelane dashboard` beside a process that serves its dashboard.
 
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -122,6 +123,23 @@ test('without a terminal it prints table after table, until the process or its r
   expect(await within(leaving.end(), 'an end without a reader')).toMatchObject({ code: 0 })
   await dashboard.close()
   expect(await within(top.end(), 'its end')).toMatchObject({ code: 0, stderr: '' })
+})
+
+test('a full disk is no success, and a reader that has left is none of its concern', async () => {
+  const [, { url }] = await serve()
+  for (const [target, code, complaint] of [
+    ['> /dev/full', 1, 'corelane: ENOSPC: no space left on device, write\n'],
+    ['| true', 0, ''],
+  ] as const) {
+    const script = `set -o pipefail; "$0" "$1" top "$2" --once ${target}`
+    const shell = spawn('bash', ['-c', script, process.execPath, BIN, url])
+    let said = ''
+    shell.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said += text
+    })
+    const [exitCode] = await within(once(shell, 'close'), target)
+    expect([exitCode, said]).toEqual([code, complaint])
+  }
 })
 
 test('an address that does not do is refused, by its reason and without its token', async () => {
