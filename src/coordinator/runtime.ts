@@ -496,7 +496,11 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   }
 
   idled(now: number): boolean {
-    return this.#rebalancer.rebalance(now)
+    // Of a lane with a rate commands have started, perhaps, and more may be bound.
+    this.#dispatcher.refill()
+    const isWaiting = this.#rebalancer.rebalance(now)
+    this.#dispatcher.flush()
+    return isWaiting
   }
 
   isBusy(): boolean {

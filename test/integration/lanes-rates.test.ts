@@ -7,6 +7,7 @@
 import { PartitionConfig, type QueueManager, RateLimitConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
+import { openFloor } from '../support/floor.ts'
 import { open, share } from '../support/managers.ts'
 import { range } from '../support/range.ts'
 import { keyOf } from '../support/strategies.ts'
@@ -226,6 +227,21 @@ test('a limited lane holds up no other, also not on the partition where its comm
   expect(other).toMatchObject({ completed: 4_000 })
   expect(limited).toMatchObject({ completed: 1, queued: 999 })
 })
+
+test.each([1, 2])(
+  'with %i partitions one starts at each token though none of those that run has ended',
+  async (count) => {
+    const { floor, manager } = await openFloor({
+      partitions: PartitionConfig.balanced(count),
+      lanes: { limited: { rateLimit: RateLimitConfig.per(1, 20) } },
+      concurrencyPerPartition: 20,
+    })
+    const all = range(20).map((i) => manager.submit('limited', 'gate', i))
+    await until(() => floor.running === 20, 'all run')
+    floor.openGate()
+    await within(Promise.all(all), 'all commands')
+  },
+)
 
 test('waiting for tokens costs about one wake for each, not one for each partition', async () => {
   const count = 8
