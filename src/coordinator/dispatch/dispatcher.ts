@@ -262,7 +262,7 @@ export class Dispatcher implements Admission<Command> {
     this.#dirty.length = 0
   }
 
-  /** Whether a lane lets a command start now. One with a rate has its own moments: false. */
+  /** Whether a lane lets a command start: now, or once its rate does. */
   readonly mayStart = (lane: Lane): boolean => this.#choice.mayStart(lane)
 
   isUnderMin(): boolean {

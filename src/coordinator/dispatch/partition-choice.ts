@@ -146,9 +146,9 @@ export class PartitionChoice {
     return bound + holders - slots
   }
 
-  /** Whether a lane lets a command start now. One with a rate has its own moments: false. */
-  mayStart({ index, isLimited, plan }: Lane): boolean {
-    return !isLimited || (plan.rate === undefined && this.#commons.freeSlots(index) > 0)
+  /** Whether a lane lets a command start: now, or once its rate does. */
+  mayStart({ index, isLimited }: Lane): boolean {
+    return !isLimited || this.#commons.freeSlots(index) > 0
   }
 
   /** A partition where nothing runs; the one that will be first is kept free for the command. */

@@ -60,8 +60,9 @@ export class Rebalancer {
       const window = partition.window
       if (window === undefined) continue
       const isStuck = partition.observe(now, stuckMs)
+      const isFree = !isStuck && (window.load.openCount === 0 || window.hasFreeHandler)
       // One that is kept free for a command is no place for others.
-      if (window.load.openCount === 0 && window.reservedFor === undefined) idle++
+      if (isFree && window.reservedFor === undefined) idle++
       else if (!isStuck) moving++
     }
     if (moving > 0) this.#reclaim(now)
@@ -73,12 +74,12 @@ export class Rebalancer {
     let isWaiting = false
     for (const partition of partitions) {
       const window = partition.window
-      if (window === undefined || window.load.count < 2) continue
+      if (window === undefined || window.load.count < 2 || window.hasFreeHandler) continue
       const workUs = partition.isStuck ? Number.POSITIVE_INFINITY : window.load.openWorkUs
       if (workUs > RECALL_WORK_US && now >= partition.keepsUntilMs) {
         this.#moveWork(window, (workUs * idle) / (idle + 1), now)
       }
-      isWaiting ||= window.load.openCount > 1 || window.hasWaiting(this.#dispatcher.mayStart)
+      isWaiting ||= window.hasWaiting(this.#dispatcher.mayStart)
     }
     return isWaiting
   }

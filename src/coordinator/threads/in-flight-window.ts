@@ -91,6 +91,7 @@ export class InFlightWindow implements RecordSink, Holder {
   /** By lane: what is counted of its runs; only with metrics. */
   tallies: readonly RunTally[] | undefined = undefined
   readonly #bytesMax: number
+  readonly #concurrency: number
   /** Takes the answers of `judge`, lest each call allocates one. */
   readonly #urgency: Urgency = { rank: 0, untilMs: 0 }
   /** When bound commands were judged last. */
@@ -123,6 +124,7 @@ export class InFlightWindow implements RecordSink, Holder {
     this.#output = output
     this.#encoder = new PayloadEncoder('payload', plan.inlineBytesMax)
     this.#bytesMax = this.#end.commands.bodyBytesMax
+    this.#concurrency = plan.concurrency
     this.load = new WindowLoad(plan.lanes.length, plan.concurrency > 1)
     this.limits = new WindowLimits(this.#end.slots, this.load, this.#bytesMax, plan, this)
   }
@@ -151,10 +153,16 @@ export class InFlightWindow implements RecordSink, Holder {
     return isRunning ? this.startedAtMs(slot) : 0
   }
 
-  /** Whether a handler runs; lags behind by results that were not taken yet. */
-  get isRunning(): boolean {
+  /** Handlers that run; lags behind by results that were not taken yet. */
+  get runningCount(): number {
     const started = readCounter(this.#end.views, Counter.STARTED)
-    return ((started - this.#completed - this.load.restingCount) | 0) !== 0
+    return (started - this.#completed - this.load.restingCount) | 0
+  }
+
+  /** Whether its thread sleeps with a handler free: what is bound and may start has started. */
+  get hasFreeHandler(): boolean {
+    if (this.#end.bell.isAwake || this.load.openCount >= this.#concurrency) return false
+    return this.runningCount < this.#concurrency
   }
 
   /** Whether a result has come that was not taken. */
@@ -436,10 +444,10 @@ export class InFlightWindow implements RecordSink, Holder {
     return this.#end.slots.stateOf(this.#ids[slot]!) !== SlotState.QUEUED
   }
 
-  /** Whether something has not started, of a lane that lets it. */
+  /** Whether something that could be taken back has not started, of a lane that lets it. */
   hasWaiting(mayStart: (lane: Lane) => boolean): boolean {
     for (const { command, started } of this.snapshot()) {
-      if (!started && mayStart(command.lane)) return true
+      if (!started && command.transferList === undefined && mayStart(command.lane)) return true
     }
     return false
   }

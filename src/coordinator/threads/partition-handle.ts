@@ -121,7 +121,7 @@ export class PartitionHandle {
     return false
   }
 
-  /** Whether it is held up: by handlers that wait, or by one long command until that settles. */
+  /** Whether it is held up: by handlers that wait, or by long commands until one settles. */
   get isStuck(): boolean {
     const window = this.#incarnation?.window
     if (window === undefined || window.load.count === 0) return false
@@ -146,12 +146,13 @@ export class PartitionHandle {
    * @returns Whether it is stuck.
    */
   observe(nowMs: number, stuckMs: number): boolean {
-    const { completed, isRunning } = this.#incarnation!.window
-    if (completed !== this.#completedSeen) {
+    const { completed, runningCount, hasFreeHandler } = this.#incarnation!.window
+    if (hasFreeHandler) this.#stuckAt = -1
+    if (completed !== this.#completedSeen || hasFreeHandler) {
       this.#completedSeen = completed
       this.#progressMs = nowMs
     }
-    const isHeldUp = nowMs - this.#progressMs >= stuckMs && isRunning
+    const isHeldUp = nowMs - this.#progressMs >= stuckMs && runningCount > 0
     if (isHeldUp) this.#stuckAt = completed
     return this.isStuck
   }

@@ -255,7 +255,7 @@ export class Renewal {
     // rests, for a reader that takes its time. One elsewhere may have the slot that is wanted here
     // by a command whose payload was moved: that cannot go back.
     const isHeldUp = () =>
-      !present.window.isRunning && this.#partitions.some((other) => other.hasWaiting)
+      present.window.runningCount === 0 && this.#partitions.some((other) => other.hasWaiting)
     const hasWaiting = () => partition.hasWaiting || load.restingCount > 0 || isHeldUp()
     do {
       this.#setReady(partition, present, true)

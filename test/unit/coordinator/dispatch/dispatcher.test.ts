@@ -209,23 +209,69 @@ test('all that waits behind a command that does not end is given to an idle part
   expect(rigs.map(({ bound }) => bound.load.count)).toEqual([1, 2])
 })
 
-test('commands that were moved have time to start, even if they come back', () => {
-  // Each runs a command that does not end, and the other has more to do: the rest comes back.
-  const { lanes, rigs, dispatcher, rebalancer } = dispatcherOfLanes(2, {
-    limited: { maxConcurrency: 1 },
-    plain: {},
-  })
-  bind(rigs[0]!.bound, command({ lane: lanes[0]!, estimateUs: 50_000 }))
+test('commands that were moved have time to start, even if where they were is idle by now', () => {
+  const { rigs, dispatcher, rebalancer } = dispatcherOver(2, true)
   for (let sequence = 1; sequence <= 3; sequence++) {
-    bind(rigs[1]!.bound, command({ lane: lanes[1]!, sequence, estimateUs: 10 }))
+    bind(rigs[0]!.bound, command({ sequence, estimateUs: 500 }))
   }
-  for (const rig of rigs) rig.bound.flush()
-  for (const rig of rigs) rig.start()
-  const recall = vi.spyOn(rigs[1]!.bound, 'recall')
-  for (const now of [100, 102, 104, 106]) rebalancer.rebalance(now)
-  expect(recall.mock.results.map(({ value }) => value.length)).toEqual([2])
+  rigs[0]!.bound.flush()
+  const long = rigs[0]!.start()!
+  rebalancer.rebalance(100)
+  rebalancer.rebalance(102)
+  const count = () => rigs.map(({ bound }) => bound.load.count)
+  expect(count()).toEqual([1, 2])
+  rigs[0]!.finish(long.id, 0)
+  rigs[0]!.bound.drain()
+  expect([rebalancer.rebalance(104), count()]).toEqual([true, [0, 2]])
   dispatcher.flush()
   expect([rigs[1]!.start()?.sequence, rigs[1]!.start()?.sequence]).toEqual([2, 3])
+})
+
+test.each([
+  ['a maximum', { maxConcurrency: 3 }],
+  ['a rate', { rateLimit: { limit: 1000, windowMs: 1000 } }],
+])(
+  'what lies behind a long command of a lane with %s is looked at until it has moved',
+  (_, options) => {
+    const { lanes, rigs, rebalancer } = dispatcherOfLanes(2, { limited: options })
+    for (let sequence = 1; sequence <= 3; sequence++) {
+      bind(rigs[0]!.bound, command({ lane: lanes[0]!, sequence, estimateUs: 10 }))
+    }
+    rigs[0]!.bound.flush()
+    rigs[0]!.start()
+    const count = () => rigs.map(({ bound }) => bound.load.count)
+    // No result comes that would let the manager look again.
+    expect([rebalancer.rebalance(100), count()]).toEqual([true, [3, 0]])
+    rebalancer.rebalance(102)
+    expect(count()).toEqual([1, 2])
+    // It sleeps once nothing of the lane may start.
+    rigs[1]!.end.bell.announce(2)
+    expect(rebalancer.rebalance(104)).toBe(false)
+  },
+)
+
+test('what finds every handler busy moves to a partition that has one free', () => {
+  const { rigs, rebalancer } = dispatcherOver(2, true, LANES, 2)
+  bind(rigs[1]!.bound, command())
+  for (let i = 0; i < 3; i++) bind(rigs[0]!.bound, command())
+  for (const { bound } of rigs) bound.flush()
+  rigs[1]!.start()
+  for (let i = 0; i < 2; i++) rigs[0]!.start()
+  const count = () => rigs.map(({ bound }) => bound.load.count)
+  // As long as it is awake its one handler may keep its thread busy.
+  for (const now of [100, 102]) rebalancer.rebalance(now)
+  expect(count()).toEqual([3, 1])
+  rigs[1]!.end.bell.announce(2)
+  rebalancer.rebalance(104)
+  expect(count()).toEqual([2, 2])
+})
+
+test('where all that is bound runs there is nothing to look for', () => {
+  const { rigs, rebalancer } = dispatcherOver(2, true, LANES, 2)
+  for (let i = 0; i < 2; i++) bind(rigs[0]!.bound, command())
+  rigs[0]!.bound.flush()
+  for (let i = 0; i < 2; i++) rigs[0]!.start()
+  for (const now of [100, 102]) expect(rebalancer.rebalance(now)).toBe(false)
 })
 
 test('commands with a home stay with it though another partition is idle', () => {
