@@ -355,8 +355,8 @@ export class Intake {
     now: number | undefined,
   ): CommandExtras | undefined {
     const backpressure = this.#backpressure
-    const isOrdinary = options === undefined && given === undefined
-    if (isOrdinary && !isDetailed && !lane.isTimed && !backpressure.countsBytes) return undefined
+    const isBare = options === undefined && given === undefined
+    if (isBare && !isDetailed && !lane.isTimed && !backpressure.countsBytes) return undefined
     const { id, key, transferList, deadlineMs, delayMs } = options ?? NO_OPTIONS
     if (key !== undefined && !this.#takesKeys) throw keyRefused(this.#plan.strategy)
     const readsClock = isTimed(lane, deadlineMs, given)
@@ -445,11 +445,11 @@ export function givenOf(
       allowed: 'none: values that were taken cannot be taken back',
     })
   }
-  const isOrdinary = timeoutMs === undefined && retry === undefined && signal === undefined
+  const hasTerms = timeoutMs !== undefined || retry !== undefined || signal !== undefined
   const isPatient = onDeadline === undefined && startWithinMs === undefined
   const { retryable } = retry ?? lane.plan.retry
   const isCalledBack = onProgress !== undefined || retryable !== undefined
-  const isPlain = isOrdinary && attempt === undefined && stream === undefined && isPatient
+  const isPlain = !hasTerms && attempt === undefined && stream === undefined && isPatient
   if (isPlain && !isCalledBack) return undefined
   const rejectsLate = onDeadline === undefined ? undefined : onDeadline === 'reject'
   const kills = kill === true
