@@ -11,13 +11,13 @@ header { display: flex; flex-wrap: wrap; gap: .8em; align-items: center; padding
 h1 { font-size: 1.1em; margin: 0 } h2 { font-size: 1em; margin: 0 0 .5em }
 .badge { padding: .1em .6em; border-radius: 1em; background: var(--accent); color: light-dark(#fff, #10131a) }
 main { display: grid; gap: 1em; padding: 1em; grid-template-columns: 1fr 1fr }
-@media (max-width: 60em) { main { grid-template-columns: 1fr } th:first-child, td:first-child { position: sticky; left: -.8em; background: var(--page); min-width: 7em; white-space: normal; overflow-wrap: anywhere } }
+@media (max-width: 60em) { main { grid-template-columns: 1fr } th:first-child, td:first-child { position: sticky; left: -.8em; background: var(--page) } }
 section { border: 1px solid var(--line); border-radius: 6px; padding: .8em; overflow-x: auto; min-width: 0 }
 .wide { grid-column: 1 / -1 }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th, td { text-align: right; padding: .25em .6em; white-space: nowrap; border-bottom: 1px solid var(--soft) }
 th:first-child, td:first-child, th.text, td.text { text-align: left } .text { white-space: normal; overflow-wrap: anywhere; min-width: 9em }
-th { font-weight: 600 } tbody th { font-weight: inherit } .bad { color: var(--bad); font-weight: 600 }
+th { font-weight: 600 } tbody th { font-weight: inherit; min-width: 7em; white-space: normal; overflow-wrap: anywhere } .bad { color: var(--bad); font-weight: 600 }
 button { font: inherit; padding: .15em .7em; border: 1px solid var(--line); border-radius: 4px; background: var(--soft); color: inherit; cursor: pointer }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
 canvas { width: 100%; height: 9em; display: block }
@@ -34,7 +34,7 @@ const BODY = `
 <th>Limits</th><th>Actions</th></tr></thead><tbody id="lanes"></tbody></table></section>
 <section class="wide" id="waiting" hidden><h2 id="h-groups">Groups that wait longest</h2><table aria-labelledby="h-groups"><thead><tr><th>Lane</th><th class="text">Group</th><th>Oldest</th><th>Queued</th><th>Released</th></tr></thead><tbody id="groups"></tbody></table></section>
 <section data-of="lanes" hidden><h2>Commands per second</h2><canvas id="throughput" role="img" aria-label="Commands per second over the last minutes"></canvas></section>
-<section data-of="lanes" hidden><h2>Wait p99, milliseconds</h2><canvas id="latency" role="img" aria-label="99th percentile of waits over the last minutes"></canvas></section>
+<section data-of="lanes" hidden><h2>Wait p99 of the slowest lane, milliseconds</h2><canvas id="latency" role="img" aria-label="99th percentile of waits of the slowest lane over the last minutes"></canvas></section>
 <section class="wide" data-of="lanes" hidden><h2 id="h-partitions">Partitions <span id="dormant" class="muted"></span></h2><table aria-labelledby="h-partitions"><thead><tr><th>Partition</th><th>State</th><th>Busy</th>
 <th>Bound</th><th>Restarts</th><th>Rings</th><th>Heap MiB</th><th>Loop delay p99</th><th class="text">Runs now</th><th>Actions</th></tr></thead><tbody id="partitions"></tbody></table></section>
 <section class="wide" id="profile" hidden><h2 id="h-profile">CPU profile</h2><p><a id="profile-file">Save as a file</a> <span id="profile-at" role="status" class="muted"></span></p>
@@ -122,26 +122,51 @@ async function act(path, question) {
   if (!response.ok) alert((await response.json()).error)
   await letters(path.startsWith('queue/') ? 'queue/' : '')
 }
-const history_ = { throughput: [], latency: [] }
-function draw(name, value) {
-  const values = history_[name]
-  values.push(value)
-  if (values.length > 180) values.shift()
+// Points of the last 180 intervals, by time: the line breaks where nothing was measured or heard.
+const charts = { throughput: { points: [] }, latency: { points: [] } }
+for (const name of Object.keys(charts)) {
+  at(name).addEventListener('pointermove', ({ offsetX }) => draw(name, offsetX))
+  at(name).addEventListener('pointerleave', () => draw(name))
+}
+function plot(name, { atMs, intervalMs }, value) {
+  const chart = Object.assign(charts[name], { atMs, intervalMs })
+  chart.points = chart.points.filter(([time]) => time > atMs - 180 * intervalMs)
+  if (value !== undefined) chart.points.push([atMs, value])
+  draw(name, chart.pointed)
+}
+function draw(name, pointed) {
+  const chart = charts[name]
+  const { points, atMs, intervalMs } = chart
+  chart.pointed = pointed
   const canvas = at(name)
+  const { clientWidth: width, clientHeight: height } = canvas
   const scale = devicePixelRatio
-  const width = canvas.width = canvas.clientWidth * scale
-  const height = canvas.height = canvas.clientHeight * scale
+  canvas.width = width * scale
+  canvas.height = height * scale
   const pen = canvas.getContext('2d')
-  const top = Math.max(...values, 1e-9)
-  const style = getComputedStyle(document.body)
+  pen.scale(scale, scale)
   pen.strokeStyle = getComputedStyle(at('environment')).backgroundColor
-  pen.lineWidth = 2 * scale
-  pen.beginPath()
-  values.forEach((one, i) => pen.lineTo(width * (i + 180 - values.length) / 179, height - 4 * scale - (height - 24 * scale) * one / top))
+  pen.fillStyle = getComputedStyle(document.body).color
+  pen.font = '12px system-ui'
+  const top = Math.max(...points.map(([, value]) => value), 1e-9)
+  const placed = points.map(([time, value]) => [width - width * (atMs - time) / intervalMs / 180, height - 20 - (height - 44) * value / top, time, value])
+  pen.lineWidth = 2
+  pen.lineCap = 'round'
+  placed.forEach(([x, y, time], i) => {
+    if (i === 0 || time - points[i - 1][0] > 3 * intervalMs) pen.moveTo(x, y)
+    pen.lineTo(x, y)
+  })
+  const away = ([x]) => Math.abs(x - pointed)
+  const [x, , time, value] = pointed === undefined ? placed.at(-1) ?? [] : placed.reduce((a, b) => away(a) < away(b) ? a : b, [])
+  const said = pointed === undefined ? (time === atMs ? count(value) : 'nothing') + ' now, ' + count(top) + ' at most' : count(value ?? 0) + ' at ' + new Date(time).toLocaleTimeString()
+  pen.fillText(value === undefined ? 'nothing measured' : said, 4, 14)
+  pen.fillText(ms(180 * intervalMs) + ' ago', 4, height - 4)
+  pen.fillText('now', width - 28, height - 4)
+  if (pointed !== undefined) {
+    pen.moveTo(x, 20)
+    pen.lineTo(x, height - 20)
+  }
   pen.stroke()
-  pen.fillStyle = style.color
-  pen.font = 12 * scale + 'px system-ui'
-  pen.fillText(count(value) + ' now, ' + count(top) + ' at most', 4 * scale, 14 * scale)
 }
 function changeOne(name, what, known, path, more) {
   const given = prompt('Commands of lane ' + name + ' that may ' + what + more, known ?? '')
@@ -311,10 +336,10 @@ function showManager(news) {
   const filter = at('filter').value
   const names = new Set()
   let done = 0
-  let wait = 0
+  let wait
   for (const [name, lane] of Object.entries(news.lanes)) {
     done += lane.completed + lane.failed
-    wait = Math.max(wait, lane.wait.p99)
+    if (lane.wait.count > 0) wait = Math.max(wait ?? 0, lane.wait.p99)
     if (!name.includes(filter)) continue
     names.add(name)
     const { maxConcurrency: concurrency, rate } = news.limits.find((one) => one.name === name)
@@ -338,8 +363,8 @@ function showManager(news) {
       [one.lane], [one.group, 'text'], [ms(one.oldestMs), one.oldestMs > 10000 ? 'bad' : ''], [count(one.queued)], [count(one.released)],
     ], [])
   }
-  draw('throughput', done / seconds)
-  draw('latency', wait)
+  plot('throughput', news, done / seconds)
+  plot('latency', news, wait)
   const dormant = news.partitions.filter(({ state }) => state === 'dormant').length
   at('dormant').textContent = dormant > 0 ? '(' + dormant + ' more are dormant)' : ''
   for (const one of news.partitions) {

@@ -60,6 +60,31 @@ describeWithBrowser('the page', () => {
     expect(await browser.evaluate(dormant)).toBe('(2 more are dormant)')
   })
 
+  test('its charts say what was measured, when, and that nothing was', async () => {
+    const [manager, dashboard] = await serve()
+    await browser.open('about:blank')
+    await browser.open(dashboard.url)
+    const record = `window.texts = {}; const { fillText } = CanvasRenderingContext2D.prototype
+      CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+        (texts[this.canvas.id] ??= []).push(text)
+        fillText.call(this, text, ...place)
+      }`
+    await browser.until(`${state} === 'live'`)
+    await browser.evaluate(record)
+    const says = (chart: string, text: RegExp) =>
+      browser.until(`(texts['${chart}'] ?? []).some((text) => ${text}.test(text))`)
+    await says('latency', /^nothing measured$/)
+    await says('throughput', /^0 now, /)
+    await says('throughput', /^18\.0 s ago$/)
+    await manager.submit('api', 'echo', 1)
+    await says('latency', /^[\d.]+ now, [\d.]+ at most$/)
+    await says('latency', /^nothing now, [\d.]+ at most$/)
+    await browser.evaluate(
+      "document.getElementById('latency').dispatchEvent(new PointerEvent('pointermove'))",
+    )
+    await says('latency', /^[\d.]+ at [\d:]+/)
+  })
+
   test('names the four runs of a partition that have taken longest', async () => {
     const [manager, dashboard] = await serve({}, { partitions: 1, concurrencyPerPartition: 8 })
     const left = new AbortController()
