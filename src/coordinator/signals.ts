@@ -213,9 +213,10 @@ class SignalWatch {
    * before, and `listeners` and `off` know it by its own name, as they do after `once`.
    */
   #record(signal: NodeJS.Signals): void {
-    if (!this.#watched.has(signal) || this.#strangers(signal).length === 0) return
+    const strangers = this.#watched.has(signal) ? this.#strangers(signal) : []
+    if (strangers.length === 0) return
     replaceListeners(signal, (listener) => {
-      if (listener === this.#onSignal || this.#recorded.has(listener)) return listener
+      if (!strangers.includes(listener)) return listener
       const name = (listener as { listener?: Listener }).listener ?? listener
       const recorder: Listener & { listener?: Listener } = (...given) => {
         // A listener of `once` removes itself, not what it calls.
@@ -234,11 +235,15 @@ class SignalWatch {
     })
   }
 
-  /** Listeners of a signal whose returns are not recorded. */
-  #strangers(signal: NodeJS.Signals): readonly unknown[] {
-    return process
-      .rawListeners(signal)
-      .filter((each) => each !== this.#onSignal && !this.#recorded.has(each as Listener))
+  /** Listeners of a signal whose returns are not recorded, except those that tsx hides. */
+  #strangers(signal: NodeJS.Signals): readonly Listener[] {
+    const shown = process.listeners(signal) as Listener[]
+    return (process.rawListeners(signal) as (Listener & { listener?: Listener })[]).filter(
+      (each) =>
+        each !== this.#onSignal &&
+        !this.#recorded.has(each) &&
+        shown.includes(each.listener ?? each),
+    )
   }
 
   readonly #onSignal = (signal: NodeJS.Signals): void => {

@@ -3,8 +3,9 @@
 // application's own listeners keep their say. Method: services in processes of their own that print
 // what happens, and real signals.
 
-import { type ChildProcess, fork } from 'node:child_process'
+import { type ChildProcess, fork, type StdioOptions } from 'node:child_process'
 import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
 import { afterEach, expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { fixture } from '../support/managers.ts'
@@ -17,10 +18,14 @@ class Service {
   readonly exited: Promise<{ code: number | null; signal: string | null }>
   said = ''
 
-  constructor(ms: number, count: number, drainTimeoutMs: number) {
-    const file = fixture('signals-service.js')
-    const given = [ms, count, drainTimeoutMs].map(String)
-    this.#process = fork(file, given, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'], execArgv: [] })
+  constructor(ms: number, count: number, drainTimeoutMs: number, runner: readonly string[] = []) {
+    const [file, ...given] = [
+      ...runner,
+      fileURLToPath(fixture('signals-service.js')),
+      ...[ms, count, drainTimeoutMs].map(String),
+    ]
+    const stdio = ['ignore', 'pipe', 'inherit', 'ipc'] as StdioOptions
+    this.#process = fork(file!, given, { stdio, execArgv: [] })
     this.#process.stdout!.on('data', (text) => {
       this.said += text
     })
@@ -88,6 +93,14 @@ test('a second signal ends the service at once', async () => {
   service.signal('SIGINT')
   expect(await service.end()).toEqual({ code: null, signal: 'SIGINT' })
   expect(service.words('CORELANE_COMMAND_DROPPED')).toBe(0)
+})
+
+// tsx listens in the process that it starts, too, and hides that from the application.
+test('under tsx a service ends as it does under node', async () => {
+  const service = new Service(0, 1, 15_000, [require.resolve('tsx/cli')])
+  await service.says('ready')
+  service.signal('SIGTERM')
+  expect(await service.end()).toEqual({ code: 143, signal: null })
 })
 
 const head = `
