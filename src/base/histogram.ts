@@ -44,15 +44,27 @@ function lowerMs(bucket: number): number {
 
 /** {@link Histogram.record}, for a thread whose cells another one reads. */
 export function recordIn(cells: Float64Array, ms: number): void {
-  const duration = ms > 0 ? (ms < Number.POSITIVE_INFINITY ? ms : LONGEST_MS) : 0
-  float[0] = duration
-  const bucket = (halves[1]! >> MANTISSA_SHIFT) - BASE
-  const cell = FIRST + (bucket < 0 ? 0 : bucket >= BUCKETS ? BUCKETS - 1 : bucket)
-  cells[cell] = cells[cell]! + 1
-  cells[SUM] = cells[SUM]! + duration
-  if (duration > cells[MAX]!) cells[MAX] = duration
+  // Apart, so that V8 inlines the rest: for a call each duration would be boxed.
+  if (!(ms >= 0 && ms < LONGEST_MS)) {
+    recordOdd(cells, ms)
+    return
+  }
+  float[0] = ms
+  add(cells, Math.max(0, (halves[1]! >> MANTISSA_SHIFT) - BASE), ms)
+}
+
+/** Counts what is no duration, or has no bucket of its own. */
+function recordOdd(cells: Float64Array, ms: number): void {
+  if (!(ms >= LONGEST_MS)) add(cells, 0, 0)
+  else add(cells, BUCKETS - 1, ms < Number.POSITIVE_INFINITY ? ms : LONGEST_MS)
+}
+
+function add(cells: Float64Array, bucket: number, ms: number): void {
+  cells[FIRST + bucket]!++
+  cells[SUM]! += ms
+  if (ms > cells[MAX]!) cells[MAX] = ms
   const least = cells[MIN]!
-  if (duration + 1 < least || least === 0) cells[MIN] = duration + 1
+  if (ms + 1 < least || least === 0) cells[MIN] = ms + 1
 }
 
 /** A histogram as JSON carries it between machines. Durations are milliseconds. */
