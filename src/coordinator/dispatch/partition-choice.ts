@@ -151,23 +151,30 @@ export class PartitionChoice {
     return !isLimited || this.#commons.freeSlots(index) > 0
   }
 
-  /** A partition where nothing runs; the one that will be first is kept free for the command. */
+  /**
+   * A partition where nothing runs; the one that will be first is kept free for the command. Runs
+   * that their callers have left may never end: the command runs beside such if there are
+   * everywhere.
+   */
   #chooseAlone(command: Command): PartitionHandle | undefined {
     let best: PartitionHandle | undefined
+    let bestCost = Number.POSITIVE_INFINITY
     for (const partition of this.#partitions) {
       const { index, window } = partition
-      if (window === undefined) continue
+      if (window === undefined || isReserved(window, command)) continue
       if (command.home !== ANY_PARTITION && command.home !== index) continue
-      if (window.reservedFor === command) {
-        best = partition
-        break
-      }
-      if (isReserved(window, command)) continue
-      if (best === undefined || window.load.workUs < best.window!.load.workUs) best = partition
+      const { workUs } = window.load
+      const isKept = window.reservedFor === command
+      if (isKept) window.reservedFor = undefined
+      const cost = window.watch.detachedCount > 0 ? Number.MAX_VALUE : isKept ? -1 : workUs
+      if (cost >= bestCost) continue
+      best = partition
+      bestCost = cost
     }
     if (best === undefined) return undefined
+    const { load, watch } = best.window!
     best.window!.reservedFor = command
-    return best.window!.load.count === 0 ? best : undefined
+    return load.count <= watch.detachedCount ? best : undefined
   }
 
   /** Whether a window that a command might go to is kept free for another command. */

@@ -333,6 +333,36 @@ test('a lane that cannot start keeps nothing back from another', () => {
   expect(rigs[0]!.bound.load.count).toBe(bound + 1)
 })
 
+test.each([1, 2])(
+  'a suspect waits for no run that its caller has left (%i partitions)',
+  (count) => {
+    const { rigs, dispatcher } = dispatcherOver(count, true, LANES, 2)
+    const lost = laneError('CORELANE_PARTITION_LOST', { partition: 0 })
+    const runs = rigs.map(({ bound }) => {
+      const one = command()
+      bind(bound, one)
+      bound.flush()
+      return one
+    })
+    const entries = rigs.map((rig) => rig.start()!)
+    const suspect = command({ isDetailed: true })
+    suspect.remember().isSuspect = true
+    dispatcher.place(suspect)
+    const kept = rigs.findIndex(({ bound }) => bound.reservedFor === suspect)
+    // The partition that is kept free for it gets a run that may never end.
+    rigs[kept]!.bound.detach(runs[kept]!.slot, lost, Number.POSITIVE_INFINITY)
+    dispatcher.refill()
+    const other = rigs[1 - kept]
+    expect(suspect.holder).toBe(count === 1 ? rigs[0]!.bound : undefined)
+    if (other === undefined) return
+    other.finish(entries[1 - kept]!.id, 0)
+    other.bound.drain()
+    dispatcher.refill()
+    expect(suspect.holder).toBe(other.bound)
+    expect(rigs[kept]!.bound.reservedFor).toBeUndefined()
+  },
+)
+
 test('what is bound behind a command that does not end goes to a partition that moves', () => {
   const { rigs, backlog, dispatcher, rebalancer } = dispatcherOver(2, true)
   bind(rigs[0]!.bound, command({ rank: 3, ...LONG }))
