@@ -4,29 +4,20 @@
 
 import { nowMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
-import type { PartitionStrategy } from '../../model/partition-config.ts'
-import type { QueueCounts } from '../../model/queue-standing.ts'
 import type {
   CommandReference,
-  CommandState,
   DeadCommands,
   Delivery,
-  EnqueueStatus,
   GlobalLimits,
   LaneRegistry,
   LeasedQueue,
-  LeaseExtension,
-  LeaseRequest,
   NameRegistry,
   PartitionOwnership,
   QueueCapabilities,
   QueuedCommands,
-  ReleaseOptions,
-  SettleStatus,
   WorkerRegistry,
 } from './distributed-queue.ts'
 import {
-  type Checks,
   checkObject,
   checkPartition,
   PART_CHECKS,
@@ -50,11 +41,15 @@ export type LanesBehind = Behind<Omit<LaneRegistry, 'setRateLimit'>> & {
   setRateLimit(laneId: string, rate: SharedRate | undefined): void | Promise<void>
 }
 
-type Fact = 'numPartitions' | 'workerId' | 'strategy' | 'capabilities' | 'leaseMs' | 'maxDeliveries'
+/** What a queue says of itself. */
+const FACTS = Object.freeze([
+  ...(['numPartitions', 'workerId', 'strategy', 'capabilities', 'leaseMs'] as const),
+  ...(['maxDeliveries', 'resultTtlMs'] as const),
+])
+type Fact = (typeof FACTS)[number]
 
 /** What an engine does behind its door. */
-export interface EngineCore extends Pick<LeasedQueue, Fact>, Behind<QueueCalls> {
-  readonly resultTtlMs: number | undefined
+export interface EngineCore extends Required<Pick<LeasedQueue, Fact>>, Behind<QueueCalls> {
   readonly isClosed: boolean
   readonly dead: Behind<DeadCommands>
   readonly limits: Behind<GlobalLimits>
@@ -91,46 +86,45 @@ const ALL = Object.freeze({
 /** Members that add listeners: they answer at once, and do so once the queue is closed, too. */
 const LISTENING = new Set(['onCancel', 'onSlotFree', 'onPause', 'onLimits', 'onChange'])
 
-export class LeasedEngine implements LeasedQueue {
-  readonly numPartitions: number
-  readonly workerId: string
-  readonly strategy: PartitionStrategy
-  readonly capabilities: QueueCapabilities
-  readonly leaseMs: number
-  readonly maxDeliveries: number
+type Call = (...given: unknown[]) => unknown
+
+/** What the class has besides: facts and parts of its core, and the calls of the queue itself. */
+export interface LeasedEngine extends LeasedQueue {
   readonly resultTtlMs: number | undefined
-  readonly dead: DeadCommands
-  readonly ownership: PartitionOwnership | undefined
-  readonly limits: GlobalLimits
-  readonly commands: QueuedCommands | undefined
-  readonly lanes: LaneRegistry | undefined
-  readonly handlers: NameRegistry | undefined
-  readonly workers: WorkerRegistry | undefined
+  forget(commands: readonly CommandReference[]): Promise<void>
+}
+
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the block and the constructor make them.
+export class LeasedEngine {
   readonly #core: EngineCore
-  readonly #calls: QueueCalls
+  readonly #calls: Readonly<Record<string, Call>>
   /** By id, the one that expires first in front: leases all take the same time. */
   readonly #dequeued = new Map<string, Delivery>()
+
+  static {
+    for (const name of Object.keys(QUEUE_CHECKS)) {
+      const value = function (this: LeasedEngine, ...given: unknown[]): unknown {
+        return this.#calls[name]!(...given)
+      }
+      Object.defineProperty(LeasedEngine.prototype, name, {
+        value,
+        configurable: true,
+        writable: true,
+      })
+    }
+  }
 
   /** @internal */
   constructor(core: EngineCore) {
     this.#core = core
     this.#calls = this.#checked(core, QUEUE_CHECKS)
-    this.numPartitions = core.numPartitions
-    this.workerId = core.workerId
-    this.strategy = core.strategy
-    this.capabilities = core.capabilities
-    this.leaseMs = core.leaseMs
-    this.maxDeliveries = core.maxDeliveries
-    this.resultTtlMs = core.resultTtlMs
-    const partOf = <Name extends keyof QueueParts>(name: Name): QueueParts[Name] | undefined =>
-      core[name] && this.#checked(core[name], PART_CHECKS[name])
-    this.dead = partOf('dead')!
-    this.ownership = partOf('ownership')
-    this.limits = partOf('limits')!
-    this.commands = partOf('commands')
-    this.lanes = partOf('lanes')
-    this.handlers = partOf('handlers')
-    this.workers = partOf('workers')
+    const own: Record<string, unknown> = {}
+    for (const fact of FACTS) own[fact] = core[fact]
+    for (const [name, checks] of Object.entries(PART_CHECKS)) {
+      const part = core[name as keyof QueueParts]
+      own[name] = part && this.#checked(part, checks)
+    }
+    Object.assign(this, own)
   }
 
   get isClosed(): boolean {
@@ -139,55 +133,6 @@ export class LeasedEngine implements LeasedQueue {
 
   async enqueue(envelope: CommandEnvelope): Promise<void> {
     await this.enqueueMany([envelope])
-  }
-
-  enqueueMany(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
-    return this.#calls.enqueueMany(envelopes)
-  }
-
-  lease(request: LeaseRequest): Promise<Delivery[]> {
-    return this.#calls.lease(request)
-  }
-
-  start(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
-    return this.#calls.start(deliveries)
-  }
-
-  extend(deliveries: readonly Delivery[]): Promise<LeaseExtension> {
-    return this.#calls.extend(deliveries)
-  }
-
-  completeMany(
-    completions: readonly { readonly delivery: Delivery; readonly result: CommandResult }[],
-  ): Promise<SettleStatus[]> {
-    return this.#calls.completeMany(completions)
-  }
-
-  release(deliveries: readonly Delivery[], options: ReleaseOptions): Promise<SettleStatus[]> {
-    return this.#calls.release(deliveries, options)
-  }
-
-  deadLetter(delivery: Delivery, reason: string, result: CommandResult): Promise<SettleStatus> {
-    return this.#calls.deadLetter(delivery, reason, result)
-  }
-
-  announce(
-    submitter: string,
-    listener: (result: CommandResult) => void,
-  ): Promise<() => Promise<void>> {
-    return this.#calls.announce(submitter, listener)
-  }
-
-  look(commands: readonly CommandReference[]): Promise<CommandState[]> {
-    return this.#calls.look(commands)
-  }
-
-  forget(commands: readonly CommandReference[]): Promise<void> {
-    return this.#calls.forget(commands)
-  }
-
-  counts(): Promise<QueueCounts> {
-    return this.#calls.counts()
   }
 
   async close(): Promise<void> {
@@ -235,8 +180,7 @@ export class LeasedEngine implements LeasedQueue {
   }
 
   /** Calls of the engine, which are checked before. */
-  #checked<Part>(part: object, checks: Checks<Part>): Part {
-    type Call = (...given: unknown[]) => unknown
+  #checked(part: object, checks: object): Record<string, Call> {
     const calls = part as Readonly<Record<string, Call>>
     const checked: Record<string, Call> = {}
     for (const [name, check] of Object.entries<Call>(checks as never)) {
@@ -251,6 +195,6 @@ export class LeasedEngine implements LeasedQueue {
       }
       checked[name] = LISTENING.has(name) ? call : callWhileOpen
     }
-    return checked as Part
+    return checked
   }
 }
