@@ -9,7 +9,7 @@ import type {
 } from '../contract/distributed-queue.ts'
 import { type CommandResult, leavesNothing } from '../contract/envelope.ts'
 import type { Call } from './caller.ts'
-import { batches, Numbering, pack, positionsBy, RedisPart } from './engine.ts'
+import { batches, Numbering, pack, positionsBy, type RedisEngine } from './engine.ts'
 import { encodeResult } from './envelope-codec.ts'
 import type { DeliveryName } from './holdings.ts'
 import type { PartitionKeys } from './keys.ts'
@@ -36,137 +36,137 @@ interface Batch {
   readonly words: readonly string[]
 }
 
-export class RedisAcknowledger extends RedisPart {
-  /** Ends commands. */
-  async complete(completions: readonly Completion[]): Promise<SettleStatus[]> {
-    const { keys, plan, consumer } = this.engine
-    const envelopes = completions.map(({ delivery }) => delivery.envelope)
-    const results = completions.map(({ result }, i) =>
-      encodeResult(result, envelopes[i]!.submitter !== undefined, plan.maxBytes),
-    )
-    const callOf = ({ names, positions, lanes, words }: Batch): Call => {
-      const channels = new Numbering()
-      const lines = positions.map((position, i) => {
-        const envelope = envelopes[position]!
-        const { submitter } = envelope
-        const silent = leavesNothing(envelope) ? -1 : 0
-        const channel = submitter === undefined ? silent : channels.of(keys.results(submitter))
-        return `${words[i]} ${channel}`
-      })
-      const commands = positions.map((position) => names.command(envelopes[position]!.id))
-      const packed = pack(positions.map((position) => results[position]!))
-      const args = [consumer, plan.resultTtlMs, lanes.length, lines.join('\n'), packed]
-      return [
-        COMPLETE,
-        [...names.streams(lanes), ...commands, ...names.groups(...lanes)],
-        [...args, ...channels.names],
-      ]
-    }
-    const deliveries = completions.map(({ delivery }) => delivery)
-    return this.#settle(deliveries, callOf, 'end', (position) => results[position]!.length)
-  }
-
-  /**
-   * Gives commands back.
-   *
-   * @param options - Why, and for how long no worker may have them.
-   */
-  release(deliveries: readonly DeliveryName[], options: ReleaseOptions): Promise<SettleStatus[]> {
-    const { reason, delayMs = 0 } = options
-    const { consumer } = this.engine
-    const moves = reason === 'retry' || delayMs > 0
-    return this.#settle(deliveries, ({ names, positions, lanes, words }) => {
-      const moved = moves ? positions : []
-      const commands = moved.map((position) => names.command(deliveries[position]!.envelope.id))
-      return [
-        RELEASE,
-        [...names.pairs(lanes), ...commands, ...names.groups(...lanes)],
-        [consumer, reason, Math.ceil(delayMs), lanes.length, words.join('\n')],
-      ]
+export function complete(
+  engine: RedisEngine,
+  completions: readonly Completion[],
+): Promise<SettleStatus[]> {
+  const { keys, plan, consumer } = engine
+  const envelopes = completions.map(({ delivery }) => delivery.envelope)
+  const results = completions.map(({ result }, i) =>
+    encodeResult(result, envelopes[i]!.submitter !== undefined, plan.maxBytes),
+  )
+  const callOf = ({ names, positions, lanes, words }: Batch): Call => {
+    const channels = new Numbering()
+    const lines = positions.map((position, i) => {
+      const envelope = envelopes[position]!
+      const { submitter } = envelope
+      const silent = leavesNothing(envelope) ? -1 : 0
+      const channel = submitter === undefined ? silent : channels.of(keys.results(submitter))
+      return `${words[i]} ${channel}`
     })
+    const commands = positions.map((position) => names.command(envelopes[position]!.id))
+    const packed = pack(positions.map((position) => results[position]!))
+    const args = [consumer, plan.resultTtlMs, lanes.length, lines.join('\n'), packed]
+    return [
+      COMPLETE,
+      [...names.streams(lanes), ...commands, ...names.groups(...lanes)],
+      [...args, ...channels.names],
+    ]
   }
+  const deliveries = completions.map(({ delivery }) => delivery)
+  return settle(engine, deliveries, callOf, 'end', (position) => results[position]!.length)
+}
 
-  /** Ends a command that failed for good. */
-  async deadLetter(
-    delivery: DeliveryName,
-    reason: string,
-    result: CommandResult,
-  ): Promise<SettleStatus> {
-    const { keys, plan, consumer } = this.engine
-    const { id, laneId, submitter } = delivery.envelope
-    const end = [reason.slice(0, 1024), encodeResult(result, true, plan.maxBytes)]
-    const channel = submitter === undefined ? '' : keys.results(submitter)
-    const [status] = await this.#settle([delivery], ({ names, lanes, words }) => {
-      const { dead, deadOrder, deadLanes } = names
-      const place = [...names.streams(lanes), names.command(id)]
-      const command = [consumer, ...words[0]!.split(' ').slice(1), plan.resultTtlMs, id, laneId]
-      return [
-        DEAD_LETTER,
-        [...place, dead, deadOrder, deadLanes, ...names.groups(...lanes)],
-        [...command, ...end, channel, plan.maxDead],
-      ]
-    })
-    return status!
-  }
+export function release(
+  engine: RedisEngine,
+  deliveries: readonly DeliveryName[],
+  { reason, delayMs = 0 }: ReleaseOptions,
+): Promise<SettleStatus[]> {
+  const moves = reason === 'retry' || delayMs > 0
+  return settle(engine, deliveries, ({ names, positions, lanes, words }) => {
+    const moved = moves ? positions : []
+    const commands = moved.map((position) => names.command(deliveries[position]!.envelope.id))
+    return [
+      RELEASE,
+      [...names.pairs(lanes), ...commands, ...names.groups(...lanes)],
+      [engine.consumer, reason, Math.ceil(delayMs), lanes.length, words.join('\n')],
+    ]
+  })
+}
 
-  /** Keeps deliveries for another lease. */
-  async extend(deliveries: readonly Delivery[]): Promise<LeaseExtension> {
-    const leasedUntilMs = nowMs() + this.engine.plan.leaseMs
-    const statuses = await this.keep(deliveries, 'keep')
-    const lost = deliveries.filter((_, i) => statuses[i] === 'stale')
-    return { lost: lost.map(({ fence }) => fence), leasedUntilMs }
-  }
+export async function deadLetter(
+  engine: RedisEngine,
+  delivery: DeliveryName,
+  reason: string,
+  result: CommandResult,
+): Promise<SettleStatus> {
+  const { keys, plan, consumer } = engine
+  const { id, laneId, submitter } = delivery.envelope
+  const end = [reason.slice(0, 1024), encodeResult(result, true, plan.maxBytes)]
+  const channel = submitter === undefined ? '' : keys.results(submitter)
+  const [status] = await settle(engine, [delivery], ({ names, lanes, words }) => {
+    const { dead, deadOrder, deadLanes } = names
+    const place = [...names.streams(lanes), names.command(id)]
+    const command = [consumer, ...words[0]!.split(' ').slice(1), plan.resultTtlMs, id, laneId]
+    return [
+      DEAD_LETTER,
+      [...place, dead, deadOrder, deadLanes, ...names.groups(...lanes)],
+      [...command, ...end, channel, plan.maxDead],
+    ]
+  })
+  return status!
+}
 
-  /** Keeps deliveries, or counts those that are about to start. */
-  keep(deliveries: readonly Delivery[], mode: 'keep' | 'start'): Promise<SettleStatus[]> {
-    const { plan, consumer } = this.engine
-    const own = [consumer, plan.workerId, mode === 'keep' ? plan.leaseMs : '']
-    return this.#settle(
-      deliveries,
-      ({ names, lanes, words }) => [
-        KEEP,
-        [names.own, ...names.streams(lanes)],
-        [...own, words.join('\n')],
-      ],
-      mode,
-    )
-  }
+export async function extend(
+  engine: RedisEngine,
+  deliveries: readonly Delivery[],
+): Promise<LeaseExtension> {
+  const leasedUntilMs = nowMs() + engine.plan.leaseMs
+  const statuses = await keep(engine, deliveries, 'keep')
+  const lost = deliveries.filter((_, i) => statuses[i] === 'stale')
+  return { lost: lost.map(({ fence }) => fence), leasedUntilMs }
+}
 
-  /** Sends one call for each batch of a partition; all of them at once. */
-  async #settle(
-    deliveries: readonly DeliveryName[],
-    callOf: (batch: Batch) => Call,
-    mode: 'end' | 'keep' | 'start' = 'end',
-    bytesAt: (position: number) => number = () => 0,
-  ): Promise<SettleStatus[]> {
-    const { keys, plan, caller, holdings } = this.engine
-    const statuses = new Array<SettleStatus>(deliveries.length).fill('stale')
-    const fences = deliveries.map((delivery) => holdings.partsOf(delivery))
-    // From before it was sent, as the contract says.
-    const untilMs = nowMs() + plan.leaseMs
-    const send = async (partition: number, positions: readonly number[]): Promise<void> => {
-      const names = keys.partition(partition)
-      const parts = positions.map((position) => fences[position]!)
-      const lanes = new Numbering()
-      const words = parts.map(({ lane, entry, counter }) => `${lanes.of(lane)} ${entry} ${counter}`)
-      const call = callOf({ names, positions, lanes: lanes.names, words })
-      const flags = [await caller.run<number | number[]>(...call)].flat()
-      for (const [i, { lane, entry, counter }] of parts.slice(0, flags.length).entries()) {
-        if (flags[i] === 1) statuses[positions[i]!] = 'done'
-        if (mode === 'end' || flags[i] !== 1) holdings.drop(partition, lane, entry, Number(counter))
-        else if (mode === 'keep' && holdings.has(partition, lane, entry)) {
-          holdings.take(partition, lane, entry, Number(counter), untilMs)
-        }
+/** Keeps deliveries, or counts those that are about to start. */
+export function keep(
+  engine: RedisEngine,
+  deliveries: readonly Delivery[],
+  mode: 'keep' | 'start',
+): Promise<SettleStatus[]> {
+  const { plan, consumer } = engine
+  const own = [consumer, plan.workerId, mode === 'keep' ? plan.leaseMs : '']
+  const callOf = ({ names, lanes, words }: Batch): Call => [
+    KEEP,
+    [names.own, ...names.streams(lanes)],
+    [...own, words.join('\n')],
+  ]
+  return settle(engine, deliveries, callOf, mode)
+}
+
+/** Sends one call for each batch of a partition; all of them at once. */
+async function settle(
+  { keys, plan, caller, holdings }: RedisEngine,
+  deliveries: readonly DeliveryName[],
+  callOf: (batch: Batch) => Call,
+  mode: 'end' | 'keep' | 'start' = 'end',
+  bytesAt: (position: number) => number = () => 0,
+): Promise<SettleStatus[]> {
+  const statuses = new Array<SettleStatus>(deliveries.length).fill('stale')
+  const fences = deliveries.map((delivery) => holdings.partsOf(delivery))
+  // From before it was sent, as the contract says.
+  const untilMs = nowMs() + plan.leaseMs
+  const send = async (partition: number, positions: readonly number[]): Promise<void> => {
+    const names = keys.partition(partition)
+    const parts = positions.map((position) => fences[position]!)
+    const lanes = new Numbering()
+    const words = parts.map(({ lane, entry, counter }) => `${lanes.of(lane)} ${entry} ${counter}`)
+    const call = callOf({ names, positions, lanes: lanes.names, words })
+    const flags = [await caller.run<number | number[]>(...call)].flat()
+    for (const [i, { lane, entry, counter }] of parts.slice(0, flags.length).entries()) {
+      if (flags[i] === 1) statuses[positions[i]!] = 'done'
+      if (mode === 'end' || flags[i] !== 1) holdings.drop(partition, lane, entry, Number(counter))
+      else if (mode === 'keep' && holdings.has(partition, lane, entry)) {
+        holdings.take(partition, lane, entry, Number(counter), untilMs)
       }
-      if (flags.length < positions.length) await send(partition, positions.slice(flags.length))
     }
-    const calls: Promise<void>[] = []
-    const ours = positionsBy(deliveries, ({ envelope }) => envelope.partitionId)
-    for (const [partition, all] of ours) {
-      const known = all.filter((position) => fences[position] !== undefined)
-      for (const batch of batches(known, bytesAt, SCRIPT_MAX)) calls.push(send(partition, batch))
-    }
-    await Promise.all(calls)
-    return statuses
+    if (flags.length < positions.length) await send(partition, positions.slice(flags.length))
   }
+  const calls: Promise<void>[] = []
+  const ours = positionsBy(deliveries, ({ envelope }) => envelope.partitionId)
+  for (const [partition, all] of ours) {
+    const known = all.filter((position) => fences[position] !== undefined)
+    for (const batch of batches(known, bytesAt, SCRIPT_MAX)) calls.push(send(partition, batch))
+  }
+  await Promise.all(calls)
+  return statuses
 }

@@ -2,93 +2,77 @@
 
 import type { CommandReference, DeadCommand, DeadCommands } from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
-import {
-  inBatches,
-  positionsBy,
-  type RedisEngine,
-  RedisPart,
-  readAll,
-  referencesTo,
-} from './engine.ts'
+import type { Behind } from '../contract/leased-engine.ts'
+import { inBatches, positionsBy, type RedisEngine, readAll, referencesTo } from './engine.ts'
 import { decodeEnvelope, decodeResult } from './envelope-codec.ts'
 import { laneOf } from './keys.ts'
 import { REDRIVE } from './scripts/redrive.ts'
 import { unreadEnvelope } from './undecodable.ts'
 
-export class RedisDeadLetters extends RedisPart implements DeadCommands {
-  async list(max = 100): Promise<DeadCommand[]> {
-    const { keys, caller } = this.engine
-    const range = ['0', String(max - 1), 'WITHSCORES']
-    const all = keys.partitions.map(async ({ deadOrder }, partition) => {
-      const dead = await caller.send(['ZRANGE', deadOrder, ...range])
-      return (dead as unknown as [id: Buffer, diedAt: number][]).map(([id, diedAt]) => ({
-        partition,
-        id,
-        diedAt,
-      }))
-    })
-    // Only those are read, which may be large.
-    const oldest = (await Promise.all(all))
-      .flat()
-      .sort((a, b) => a.diedAt - b.diedAt)
-      .slice(0, max)
-    const letters = Array.from(
-      positionsBy(oldest, ({ partition }) => partition),
-      ([partition, positions]) =>
-        lettersOf(
-          this.engine,
-          partition,
-          positions.map((at) => oldest[at]!.id),
-        ),
-    )
-    return (await Promise.all(letters))
-      .flat()
-      .filter((letter) => letter !== undefined)
-      .sort((a, b) => a.diedAt - b.diedAt)
-  }
-
-  async redrive(commands: readonly (CommandReference | string)[]): Promise<number> {
-    return this.#each(commands, (reference) => this.#redriveOne(reference))
-  }
-
-  async drop(commands: readonly (CommandReference | string)[]): Promise<number> {
-    const { keys, caller } = this.engine
-    return this.#each(commands, ({ commandId, partitionId }) => {
-      const { dead, deadOrder, deadLanes } = keys.partition(partitionId)
-      return caller.run<number>(REDRIVE, [dead, deadOrder, deadLanes], [commandId])
-    })
-  }
-
-  async #each(
+export function deadIn(engine: RedisEngine): Behind<DeadCommands> {
+  const { keys, caller, plan } = engine
+  const each = async (
     commands: readonly (CommandReference | string)[],
     act: (reference: CommandReference) => Promise<number>,
-  ): Promise<number> {
-    const { numPartitions } = this.engine.plan
+  ): Promise<number> => {
     const references = commands.flatMap((command) =>
-      typeof command === 'string' ? referencesTo(command, numPartitions) : [command],
+      typeof command === 'string' ? referencesTo(command, plan.numPartitions) : [command],
     )
     const counts = await inBatches(references, (some) => Promise.all(some.map(act)))
     return counts.reduce((sum, count) => sum + count, 0)
   }
+  return {
+    list: (max = 100) => list(engine, max),
+    redrive: (commands) => each(commands, (reference) => redrive(engine, reference)),
+    drop: (commands) =>
+      each(commands, ({ commandId, partitionId }) => {
+        const { dead, deadOrder, deadLanes } = keys.partition(partitionId)
+        return caller.run<number>(REDRIVE, [dead, deadOrder, deadLanes], [commandId])
+      }),
+  }
+}
 
-  async #redriveOne({ commandId, partitionId }: CommandReference): Promise<number> {
-    const { keys, caller } = this.engine
-    const names = keys.partition(partitionId)
-    for (;;) {
-      // The lane names the stream, which the script needs as a key.
-      const [letter] = await lettersOf(this.engine, partitionId, [commandId])
-      if (letter === undefined) return 0
-      // What cannot be read lies among those without a group.
-      const { laneId, group } = letter.envelope
-      const place = laneOf(letter.envelope)
-      const own = [names.command(commandId), names.stream(place), names.lanes, names.own]
-      const count = await caller.run<number>(
-        REDRIVE,
-        [names.dead, names.deadOrder, names.deadLanes, ...own, ...names.groups(place)],
-        [commandId, laneId, group ?? ''],
-      )
-      if (count >= 0) return count
-    }
+async function list(engine: RedisEngine, max: number): Promise<DeadCommand[]> {
+  const { keys, caller } = engine
+  const range = ['0', String(max - 1), 'WITHSCORES']
+  const all = keys.partitions.map(async ({ deadOrder }, partition) => {
+    const dead = await caller.send(['ZRANGE', deadOrder, ...range])
+    const pairs = dead as unknown as [id: Buffer, diedAt: number][]
+    return pairs.map(([id, diedAt]) => ({ partition, id, diedAt }))
+  })
+  // Only those are read, which may be large.
+  const oldest = (await Promise.all(all))
+    .flat()
+    .sort((a, b) => a.diedAt - b.diedAt)
+    .slice(0, max)
+  const split = positionsBy(oldest, ({ partition }) => partition)
+  const letters = Array.from(split, ([partition, positions]) => {
+    const ids = positions.map((at) => oldest[at]!.id)
+    return lettersOf(engine, partition, ids)
+  })
+  return (await Promise.all(letters))
+    .flat()
+    .filter((letter) => letter !== undefined)
+    .sort((a, b) => a.diedAt - b.diedAt)
+}
+
+async function redrive(engine: RedisEngine, reference: CommandReference): Promise<number> {
+  const { commandId, partitionId } = reference
+  const names = engine.keys.partition(partitionId)
+  for (;;) {
+    // The lane names the stream, which the script needs as a key.
+    const [letter] = await lettersOf(engine, partitionId, [commandId])
+    if (letter === undefined) return 0
+    // What cannot be read lies among those without a group.
+    const { laneId, group } = letter.envelope
+    const place = laneOf(letter.envelope)
+    const own = [names.command(commandId), names.stream(place), names.lanes, names.own]
+    const count = await engine.caller.run<number>(
+      REDRIVE,
+      [names.dead, names.deadOrder, names.deadLanes, ...own, ...names.groups(place)],
+      [commandId, laneId, group ?? ''],
+    )
+    if (count >= 0) return count
   }
 }
 

@@ -13,10 +13,10 @@ import type {
 } from '../contract/distributed-queue.ts'
 import { Pause } from '../contract/pause.ts'
 import { countsFirstAtStart, DELIVERIES_SPENT, poisonedResult } from '../contract/poison.ts'
-import type { RedisAcknowledger } from './acknowledger.ts'
+import { deadLetter, release } from './acknowledger.ts'
 import { Backlog, divide, type Share } from './backlog.ts'
 import type { Reply } from './caller.ts'
-import type { RedisCommands } from './commands.ts'
+import { Strays } from './commands.ts'
 import { type RedisEngine, RedisPart } from './engine.ts'
 import { decodeEnvelope, idOf } from './envelope-codec.ts'
 import { groupedLane, isGroupedLane, laneOf, userLane } from './keys.ts'
@@ -56,9 +56,8 @@ interface Waiter {
 }
 
 export class RedisFetcher extends RedisPart {
-  readonly #acknowledger: RedisAcknowledger
   readonly #ownership: RedisOwnership | undefined
-  readonly #commands: RedisCommands
+  readonly #strays: Strays
   readonly #backlog = new Backlog()
   readonly #waiters = new Set<Waiter>()
   readonly #recovery: Recovery
@@ -70,22 +69,12 @@ export class RedisFetcher extends RedisPart {
   /** The partition that was looked at last in this way. */
   #polled = -1
 
-  /**
-   * @param acknowledger - Dead-letters commands that no worker may run.
-   * @param commands - Knows which were cancelled on their way here.
-   */
-  constructor(
-    engine: RedisEngine,
-    acknowledger: RedisAcknowledger,
-    ownership: RedisOwnership | undefined,
-    commands: RedisCommands,
-  ) {
+  constructor(engine: RedisEngine, ownership: RedisOwnership | undefined) {
     super(engine)
-    this.#commands = commands
-    this.#acknowledger = acknowledger
+    this.#strays = new Strays(engine)
     this.#ownership = ownership
     this.#backlog.holdsMs = POLL_MIN_MS
-    this.#recovery = new Recovery(engine, acknowledger)
+    this.#recovery = new Recovery(engine)
     engine.wakes.add('', (wake) => this.#announced(wake))
     engine.wakes.add('+', ({ partition, lane, amount }) => this.keptBack(partition, lane, amount))
   }
@@ -261,7 +250,7 @@ export class RedisFetcher extends RedisPart {
     const mine = this.#ownership.mine(partitions)
     const expired = mine.flatMap((partition) => holdings.takeExpired(partition))
     // No worker died: it does not count towards maxDeliveries.
-    if (expired.length > 0) await this.#acknowledger.release(expired, { reason: 'unstarted' })
+    if (expired.length > 0) await release(this.engine, expired, { reason: 'unstarted' })
     return mine.filter((partition) => !holdings.isAgeing(partition))
   }
 
@@ -344,7 +333,7 @@ export class RedisFetcher extends RedisPart {
       const some: Delivery[] = []
       letters.push(...this.#take(partition, lanes, answer.value, sentMs, some))
       // Its commands may have been given up while it waited for this answer: see inOrder.
-      if (isLate) letters.push(this.#acknowledger.release(some, { reason: 'unstarted' }))
+      if (isLate) letters.push(release(this.engine, some, { reason: 'unstarted' }))
       else given.push(...some)
     }
     // A command that cannot be dead-lettered now comes back when its lease has expired.
@@ -414,7 +403,7 @@ export class RedisFetcher extends RedisPart {
     for (const command of commands) {
       const { laneId, groups } = lanes[command.lane]!
       const { entry, counter } = command
-      if (this.#commands.isStray(partition, laneId, entry)) continue
+      if (this.#strays.take(partition, laneId, entry)) continue
       holdings.take(partition, laneId, entry, counter, leasedUntilMs)
       const fence = holdings.fence(partition, laneId, entry, counter)
       const rate = isGroupedLane(laneId) ? groups?.rate : undefined
@@ -463,7 +452,7 @@ export class RedisFetcher extends RedisPart {
     const { workerId } = this.engine.plan
     this.engine.report('poisoned', `command ${envelope.id} of type ${envelope.commandType}`)
     const result = poisonedResult(envelope, deliveries - 1, workerId)
-    return this.#acknowledger.deadLetter(delivery, DELIVERIES_SPENT, result)
+    return deadLetter(this.engine, delivery, DELIVERIES_SPENT, result)
   }
 
   #deadLetterUndecodable(
@@ -474,7 +463,7 @@ export class RedisFetcher extends RedisPart {
   ): Promise<unknown> {
     const envelope = unreadEnvelope(idOf(value), entry, partition, lane)
     const result = undecodableResult(envelope, this.engine.plan.workerId)
-    return this.#acknowledger.deadLetter({ envelope, fence }, 'undecodable', result)
+    return deadLetter(this.engine, { envelope, fence }, 'undecodable', result)
   }
 
   /** How long a request may wait before Redis is asked again. */

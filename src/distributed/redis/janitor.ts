@@ -8,7 +8,7 @@ import { randomInt } from 'node:crypto'
 import { Alarm } from '../../base/alarm.ts'
 import { nowMs } from '../../base/clock.ts'
 import { type RedisEngine, RedisPart } from './engine.ts'
-import type { Registry } from './registry.ts'
+import { lanesOf } from './registry.ts'
 import { ROUND } from './scripts/round.ts'
 import { TIDY } from './scripts/tidy.ts'
 
@@ -22,14 +22,12 @@ const ROUND_MS_MAX = 60 * 60 * 1000
 const LANES_MAX = 64
 
 export class Janitor extends RedisPart {
-  readonly #registry: Registry
   readonly #roundMs: number
   readonly #alarm: Alarm = new Alarm(() => void this.#round())
   #isStarted = false
 
-  constructor(engine: RedisEngine, registry: Registry) {
+  constructor(engine: RedisEngine) {
     super(engine)
-    this.#registry = registry
     const roundMs = Math.ceil(engine.plan.laneTtlMs / ROUNDS)
     this.#roundMs = Math.min(Math.max(roundMs, ROUND_MS_MIN), ROUND_MS_MAX)
   }
@@ -65,7 +63,7 @@ export class Janitor extends RedisPart {
   async #tidy(partition: number): Promise<void> {
     const { caller, keys, plan } = this.engine
     const names = keys.partition(partition)
-    const lanes = await this.#registry.lanesOf(partition)
+    const lanes = await lanesOf(this.engine, partition)
     for (let from = 0; from < lanes.length; from += LANES_MAX) {
       const some = lanes.slice(from, from + LANES_MAX)
       const all = [names.lanes, names.own, ...names.pairs(some), ...names.groups(...some)]

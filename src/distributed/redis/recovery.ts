@@ -2,24 +2,18 @@
 // Owns: the places where such deliveries may be, and how long each is searched.
 
 import { nowMs } from '../../base/clock.ts'
-import type { RedisAcknowledger } from './acknowledger.ts'
+import { release } from './acknowledger.ts'
 import { type Reply, textOf } from './caller.ts'
-import { type RedisEngine, RedisPart } from './engine.ts'
+import { RedisPart } from './engine.ts'
 import type { DeliveryName } from './holdings.ts'
 import { HELD_BY } from './scripts/held-by.ts'
 
 /** Recovers. To be used only while no lease is in flight: what that is given would look unknown. */
 export class Recovery extends RedisPart {
-  readonly #acknowledger: RedisAcknowledger
   /** Lanes whose answers were lost, by partition. */
   readonly #lost = new Map<number, readonly string[]>()
   #untilMs = 0
   #nextMs = Number.POSITIVE_INFINITY
-
-  constructor(engine: RedisEngine, acknowledger: RedisAcknowledger) {
-    super(engine)
-    this.#acknowledger = acknowledger
-  }
 
   /** When it is to look next, on the monotonic clock; Infinity while it is sure. */
   get nextMs(): number {
@@ -61,6 +55,6 @@ export class Recovery extends RedisPart {
       if (holdings.has(partition, lane, entry)) continue
       unknown.push(holdings.name(partition, lane, entry, reply[at + 2] as number))
     }
-    if (unknown.length > 0) await this.#acknowledger.release(unknown, { reason: 'unstarted' })
+    if (unknown.length > 0) await release(this.engine, unknown, { reason: 'unstarted' })
   }
 }

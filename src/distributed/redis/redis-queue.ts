@@ -13,18 +13,18 @@ import type {
   WorkerRegistry,
 } from '../contract/distributed-queue.ts'
 import { allCapabilities, type EngineCore, LeasedEngine } from '../contract/leased-engine.ts'
-import { RedisAcknowledger } from './acknowledger.ts'
+import { complete, deadLetter, extend, keep, release } from './acknowledger.ts'
 import { RedisCaller } from './caller.ts'
 import { ClientMaker } from './client-maker.ts'
-import { RedisCommands } from './commands.ts'
-import { RedisDeadLetters } from './dead-letters.ts'
+import { commandsIn, onResult } from './commands.ts'
+import { deadIn } from './dead-letters.ts'
 import { Enqueuer } from './enqueuer.ts'
 import { RedisFetcher } from './fetcher.ts'
 import { Holdings } from './holdings.ts'
 import { Janitor } from './janitor.ts'
 import { queueKeys } from './keys.ts'
-import { RedisLanes, RedisNames, RedisWorkers } from './lanes.ts'
-import { RedisLimits } from './limits.ts'
+import { lanesIn, namesIn, workersIn } from './lanes.ts'
+import { limitsIn } from './limits.ts'
 import { RedisLink } from './link.ts'
 import {
   planRedisQueue,
@@ -33,7 +33,7 @@ import {
   type RedisQueuePlan,
 } from './options.ts'
 import { RedisOwnership } from './ownership.ts'
-import { Registry } from './registry.ts'
+import { countsOf, forget, lanesOf, statesOf } from './registry.ts'
 import { checkServer, checkSlots, factsOf, fixMeta } from './start-check.ts'
 import { Subscriptions, Wakes } from './subscriptions.ts'
 
@@ -142,12 +142,9 @@ function coreOf(
   const engine = Object.freeze({ plan, keys, holdings, consumer, report, ...links })
   const isOwned = takesKeys(plan.strategy)
   const ownership = isOwned ? new RedisOwnership(engine, (p) => fetcher.gained(p)) : undefined
-  const acknowledger = new RedisAcknowledger(engine)
   const enqueuer = new Enqueuer(engine)
-  const registry = new Registry(engine)
-  const commands = new RedisCommands(engine, registry)
-  const fetcher = new RedisFetcher(engine, acknowledger, ownership, commands)
-  const janitor = new Janitor(engine, registry)
+  const fetcher = new RedisFetcher(engine, ownership)
+  const janitor = new Janitor(engine)
   return {
     ...selfOf(plan),
     get isClosed() {
@@ -161,20 +158,20 @@ function coreOf(
       }
       return fetcher.lease(request)
     },
-    next: async (partition) => fetcher.next(partition, await registry.lanesOf(partition)),
-    start: (deliveries) => acknowledger.keep(deliveries, 'start'),
-    extend: (deliveries) => acknowledger.extend(deliveries),
-    completeMany: (completions) => acknowledger.complete(completions),
+    next: async (partition) => fetcher.next(partition, await lanesOf(engine, partition)),
+    start: (deliveries) => keep(engine, deliveries, 'start'),
+    extend: (deliveries) => extend(engine, deliveries),
+    completeMany: (completions) => complete(engine, completions),
     release: async (deliveries, options) => {
-      const statuses = await acknowledger.release(deliveries, options)
+      const statuses = await release(engine, deliveries, options)
       fetcher.released(deliveries, options)
       return statuses
     },
-    deadLetter: (...letter) => acknowledger.deadLetter(...letter),
-    announce: (submitter, listener) => commands.onResult(submitter, listener),
-    look: (all) => registry.look(all),
-    forget: (all) => registry.forget(all),
-    counts: () => registry.counts(),
+    deadLetter: (...letter) => deadLetter(engine, ...letter),
+    announce: (submitter, listener) => onResult(engine, submitter, listener),
+    look: (all) => statesOf(engine, all),
+    forget: (all) => forget(engine, all),
+    counts: () => countsOf(engine),
     close: async () => {
       caller.close()
       janitor.stop()
@@ -182,11 +179,13 @@ function coreOf(
       subscriptions.close()
       link.close()
     },
-    ...{ commands, ownership, dead: new RedisDeadLetters(engine) },
-    limits: new RedisLimits(engine),
-    lanes: new RedisLanes(engine, registry),
-    handlers: new RedisNames(engine, keys.handlers),
-    workers: new RedisWorkers(engine),
+    ownership,
+    dead: deadIn(engine),
+    commands: commandsIn(engine),
+    limits: limitsIn(engine),
+    lanes: lanesIn(engine),
+    handlers: namesIn(engine, keys.handlers),
+    workers: workersIn(engine),
   }
 }
 

@@ -1,7 +1,7 @@
 // How many calls the dead letters of Redis make at once.
 
 import { expect, test } from 'vitest'
-import { RedisDeadLetters } from '../../../../src/distributed/redis/dead-letters.ts'
+import { deadIn } from '../../../../src/distributed/redis/dead-letters.ts'
 import type { RedisEngine } from '../../../../src/distributed/redis/engine.ts'
 import { queueKeys } from '../../../../src/distributed/redis/keys.ts'
 import type { Script } from '../../../../src/distributed/redis/scripts/script.ts'
@@ -17,7 +17,7 @@ test('thousands of ids leave room for other calls between them', async () => {
   }
   const caller = { run: ({ name }: Script) => (name === 'read' ? call([null]) : call(1)) }
   const engine = { plan: { numPartitions: 8 }, keys: queueKeys('q', 8), caller }
-  const dead = new RedisDeadLetters(engine as unknown as RedisEngine)
+  const dead = deadIn(engine as unknown as RedisEngine)
   const ids = Array.from({ length: 1000 }, (_, i) => `id-${i}`)
   expect(await dead.drop(ids)).toBe(8000)
   expect(await dead.redrive(ids)).toBe(0)

@@ -50,13 +50,7 @@ function rig(partitions: number) {
       caller: { isClosed: false, checkOpen() {}, run },
     },
   }
-  const commands = { isStray: () => false }
-  const fetcher = new RedisFetcher(
-    engine as unknown as RedisEngine,
-    {} as never,
-    undefined,
-    commands as never,
-  )
+  const fetcher = new RedisFetcher(engine as unknown as RedisEngine, undefined)
   const enqueue = (partition: number): void => {
     waiting[partition]!++
     wakes.call('', wakeOf(Buffer.from(`${partition} lane 1`))!)
