@@ -7,9 +7,9 @@
 //       4…  those, and then names that exist and that it does not have
 // Returns 1.
 
-import { NOW, type Script, script } from './script.ts'
+import { type Script, script } from './script.ts'
 
-export const ANNOUNCE_LANES: Script = script('announce-lanes')`${NOW}
+export const ANNOUNCE_LANES: Script = script('announce-lanes')`
 local time, own = now(), tonumber(ARGV[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time - ARGV[2])
 for i = 4, #ARGV do

@@ -13,10 +13,9 @@
 //       6  channel of the submitter; empty: none
 // Returns 0 if it is not there any more, 1 if it waited, 2 if a worker had it.
 
-import { GROUPS } from './groups.ts'
-import { PENDING, RETURNED, type Script, script, WAKE } from './script.ts'
+import { type Script, script } from './script.ts'
 
-export const CANCEL: Script = script('cancel')`${GROUPS}${PENDING}${WAKE}
+export const CANCEL: Script = script('cancel')`
 if redis.call('GETRANGE', KEYS[1], 0, 0) ~= 'P' then return 0 end
 local entry, result, wasLeased, isGone = ARGV[2], ARGV[4], false, false
 local of = groupsOf(KEYS[2])
@@ -43,7 +42,7 @@ elseif entry == '' then
   end
 else
   local held = pendingIn(KEYS[2], entry, entry, 1)[1]
-  wasLeased = held and held[2] ~= '${RETURNED}'
+  wasLeased = held and held[2] ~= RETURNED
   local gone, entered = remove(KEYS[2], entry)
   isGone = gone == 1
   if entered > 0 then wake(KEYS[2], entered) end

@@ -12,10 +12,9 @@
 //       6…  the channels
 // Returns for each command 1 if this completion counts, or is one that counted, else 0.
 
-import { GROUPS } from './groups.ts'
-import { HELD, type Script, script, WAKE } from './script.ts'
+import { type Script, script } from './script.ts'
 
-export const COMPLETE: Script = script('complete')`${HELD}${GROUPS}${WAKE}
+export const COMPLETE: Script = script('complete')`
 local consumer, ttl, results = ARGV[1], ARGV[2], ARGV[5]
 local statuses, ended, frames = {}, {}, {}
 local i, at, first = 0, 1, tonumber(ARGV[3])

@@ -9,13 +9,12 @@
 // Returns how many are dead, and each lane with how many of it are; then of each lane: waiting and
 // leased, leased, delayed.
 
-import { GROUPS } from './groups.ts'
-import { AVAILABLE, COUNT_DEAD, type Script, script } from './script.ts'
+import { type Script, script } from './script.ts'
 
 /** Most dead commands of a partition that are counted anew: other clients wait meanwhile. */
 const RECOUNT_MAX = 10_000
 
-export const COUNT: Script = script('count')`${AVAILABLE}${GROUPS}${COUNT_DEAD}
+export const COUNT: Script = script('count')`
 local dead, lanes, sum = redis.call('ZCARD', KEYS[1]), redis.call('HGETALL', KEYS[3]), 0
 for i = 2, #lanes, 2 do sum = sum + lanes[i] end
 if sum ~= dead and dead <= ${RECOUNT_MAX} then

@@ -18,10 +18,9 @@
 //       10  most dead to keep
 // Returns 1 if this call ended the command, or did when it was made before, else 0.
 
-import { GROUPS } from './groups.ts'
-import { COUNT_DEAD, HELD, NOW, type Script, script, WAKE } from './script.ts'
+import { type Script, script } from './script.ts'
 
-export const DEAD_LETTER: Script = script('dead-letter')`${NOW}${HELD}${GROUPS}${COUNT_DEAD}${WAKE}
+export const DEAD_LETTER: Script = script('dead-letter')`
 local stream, key, result = KEYS[1], KEYS[2], ARGV[8]
 if not isHeld(stream, ARGV[2], ARGV[1], ARGV[3]) then
   local record = redis.call('HGET', KEYS[3], ARGV[5]) or ''

@@ -16,12 +16,11 @@
 // group it says `P@<group and order>` from then on, or `P+<due>@<group>`.
 // Returns for each command 1 if it was added, 0 if its id was known.
 
-import { GROUPS } from './groups.ts'
-import { AVAILABLE, NOW, REWRITTEN, type Script, SET_WORD, script, WAKE } from './script.ts'
+import { type Script, script } from './script.ts'
 
 export const ENQUEUE: Script = script('enqueue', {
   flags: '',
-})`${AVAILABLE}${NOW}${GROUPS}${REWRITTEN}${SET_WORD}${WAKE}
+})`
 local lanes, packed = tonumber(ARGV[1]), ARGV[2]
 local statuses, delays, time = {}, {}, 0
 local key, at, first, grouped, from = 2 + lanes, 1, 2 + lanes, ARGV[4 + lanes], 1

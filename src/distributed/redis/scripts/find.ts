@@ -14,16 +14,15 @@
 // Its key says where it was put. One that was kept back and has come into its stream is looked for
 // from when it was due.
 
-import { GROUPS } from './groups.ts'
-import { ANSWER_BYTES, PENDING, READ_MAX, RETURNED, type Script, script } from './script.ts'
+import { type Script, script } from './script.ts'
 
-export const FIND: Script = script('find')`${GROUPS}${PENDING}
+export const FIND: Script = script('find')`
 local place, id = redis.call('GET', KEYS[1]), ARGV[1] .. ':'
 if not place or string.byte(place) ~= 80 then return {} end
 local function isIt(value) return value and string.sub(value, 1, #id) == id end
 local function stand(lane, entry, value)
   local held = pendingIn(KEYS[2 * lane], entry, entry, 1)[1] or {entry, '', 0, 0}
-  local isFree = held[2] == '' or held[2] == '${RETURNED}'
+  local isFree = held[2] == '' or held[2] == RETURNED
   return {isFree and 'W' or 'L', lane, entry, value, held[2], held[4]}
 end
 local lanes, due = tonumber(ARGV[3]), string.match(place, '^P%+(%d+)$')
@@ -37,8 +36,8 @@ local function findInTurns(lane, of, lateAt, spot, from)
   local head = G.mark(group)
   local to = '(' .. string.sub(head, 1, -2) .. ';'
   local bytes = 0
-  while from and bytes < ${ANSWER_BYTES} do
-    local some = redis.call('ZRANGE', of.waiting, '[' .. from, to, 'BYLEX', 'LIMIT', 0, ${READ_MAX})
+  while from and bytes < ANSWER_BYTES do
+    local some = redis.call('ZRANGE', of.waiting, '[' .. from, to, 'BYLEX', 'LIMIT', 0, READ_MAX)
     for _, value in ipairs(some) do
       local bare = G.keptBack(value)
       if isIt(string.sub(bare, 17)) then
@@ -46,7 +45,7 @@ local function findInTurns(lane, of, lateAt, spot, from)
       end
       bytes = bytes + #value
     end
-    from = #some == ${READ_MAX} and string.sub(some[#some], 1, #head + 15) .. ';'
+    from = #some == READ_MAX and string.sub(some[#some], 1, #head + 15) .. ';'
   end
   -- All that are out are pending; those of other groups are not read.
   for _, held in ipairs(pendingIn(KEYS[2 * lane], '-', '+', 10000)) do
@@ -82,13 +81,13 @@ local lane, from = string.match(ARGV[2], '^(%d+) (%S+)$')
 lane, from = tonumber(lane or 1), from or due or '-'
 if lane > lanes then return {'S', ''} end
 local bytes = 0
-while from and bytes < ${ANSWER_BYTES} do
-  local some = redis.call('XRANGE', KEYS[2 * lane], from, '+', 'COUNT', ${READ_MAX})
+while from and bytes < ANSWER_BYTES do
+  local some = redis.call('XRANGE', KEYS[2 * lane], from, '+', 'COUNT', READ_MAX)
   for _, found in ipairs(some) do
     if isIt(found[2][2]) then return stand(lane, found[1], found[2][2]) end
     bytes = bytes + #found[2][2]
   end
-  from = #some == ${READ_MAX} and '(' .. some[#some][1]
+  from = #some == READ_MAX and '(' .. some[#some][1]
 end
 if from then return {'S', lane .. ' ' .. from} end
 return {'S', lane + 1 .. ' ' .. (due or '-')}

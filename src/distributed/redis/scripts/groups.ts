@@ -18,9 +18,6 @@
 // The keys of a lane are all given to a script that touches one, and their names follow from that
 // of its stream.
 
-/** How many groups that may not go on a lease passes over at most. */
-export const PASSED_MAX = 1024
-
 /** See above. Nothing is defined until a lane with groups is met, which most scripts never do. */
 export const GROUPS = `
 local G
@@ -70,7 +67,7 @@ local function define()
   end
   -- Groups whose rate allows a start by now; then when the next may be allowed one.
   function G.ripen(of, time)
-    local ripe = redis.call('ZRANGE', of.parked, '-inf', time, 'BYSCORE', 'LIMIT', 0, ${PASSED_MAX})
+    local ripe = redis.call('ZRANGE', of.parked, '-inf', time, 'BYSCORE', 'LIMIT', 0, PASSED_MAX)
     for _, group in ipairs(ripe) do
       redis.call('ZREM', of.parked, group)
       if G.firstOf(of, group) then G.enter(of, group) end

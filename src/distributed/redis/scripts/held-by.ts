@@ -4,9 +4,9 @@
 // ARGV  1  consumer
 // Returns of each delivery: number of its stream, entry, counter.
 
-import { PENDING, type Script, script } from './script.ts'
+import { type Script, script } from './script.ts'
 
-export const HELD_BY: Script = script('held-by')`${PENDING}
+export const HELD_BY: Script = script('held-by')`
 local reply = {}
 for i, stream in ipairs(KEYS) do
   for _, pending in ipairs(pendingIn(stream, '-', '+', 10000, ARGV[1])) do

@@ -9,9 +9,9 @@
 //       4   of each delivery: number of its stream, entry, counter
 // Returns for each delivery 1 if it is held, else 0.
 
-import { HELD, NOW, type Script, script } from './script.ts'
+import { type Script, script } from './script.ts'
 
-export const KEEP: Script = script('keep')`${NOW}${HELD}
+export const KEEP: Script = script('keep')`
 local lease, statuses, isAnyHeld = tonumber(ARGV[3]), {}, false
 for number, entry, given in string.gmatch(ARGV[4], '(%S+) (%S+) (%S+)') do
   local stream, counter = KEYS[1 + number], tonumber(given)

@@ -18,26 +18,11 @@
 // the rate of a group allows a start (-1: unknown), and numbers of lanes whose weights must be said
 // first.
 
-import { GROUPS, PASSED_MAX } from './groups.ts'
-import {
-  ANSWER_BYTES,
-  AVAILABLE,
-  GIVEN_AGAIN,
-  GROUP_INFO,
-  NOW,
-  PENDING,
-  READ_MAX,
-  RETURNED,
-  REWRITTEN,
-  SCRIPT_MAX,
-  type Script,
-  script,
-  WAKE,
-} from './script.ts'
+import { type Script, script } from './script.ts'
 
 export const LEASE: Script = script('lease', {
   isOnce: true,
-})`${NOW}${AVAILABLE}${PENDING}${GROUPS}${GROUP_INFO}${REWRITTEN}${WAKE}
+})`
 local consumer, worker, time = ARGV[1], ARGV[2], now()
 local owned, epoch = ARGV[4] ~= '', '0'
 if owned then
@@ -57,11 +42,11 @@ local function sweep(stream, name)
   if redis.call('HGET', KEYS[1], 'swept:' .. name) == epoch then return end
   local from = '-'
   while from do
-    local pending = pendingIn(stream, from, '+', ${SCRIPT_MAX})
+    local pending = pendingIn(stream, from, '+', SCRIPT_MAX)
     from = nil
     for _, held in ipairs(pending) do
-      if held[2] ~= consumer and held[2] ~= '${RETURNED}' then
-        redis.call('XCLAIM', stream, 'workers', '${RETURNED}', 0, held[1], 'JUSTID')
+      if held[2] ~= consumer and held[2] ~= RETURNED then
+        redis.call('XCLAIM', stream, 'workers', RETURNED, 0, held[1], 'JUSTID')
       end
       from = '(' .. held[1]
     end
@@ -69,7 +54,7 @@ local function sweep(stream, name)
   redis.call('HSET', KEYS[1], 'swept:' .. name, epoch)
 end
 local function headOf(stream)
-  local returned = pendingIn(stream, '-', '+', 1, '${RETURNED}')
+  local returned = pendingIn(stream, '-', '+', 1, RETURNED)
   if returned[1] then return returned[1][1] end
   local last = groupInfo(stream)['last-delivered-id']
   local fresh = redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', 1)
@@ -122,20 +107,20 @@ end
 if G then
   -- What was given back takes its place in its group again, and its slot with it. Whether all has.
   function G.comeBack(one)
-    local back, size = pendingIn(one.stream, '-', '+', ${SCRIPT_MAX}, '${RETURNED}'), 0
+    local back, size = pendingIn(one.stream, '-', '+', SCRIPT_MAX, RETURNED), 0
     for _, returned in ipairs(back) do
-      if size >= ${ANSWER_BYTES} then return false end
+      if size >= ANSWER_BYTES then return false end
       local found = redis.call('XRANGE', one.stream, returned[1], returned[1])[1]
       if found then
         local fields = found[2]
         size = size + #fields[2]
         G.wait(one.of, fields[4], fields[6], rewritten(fields[2], function(retries, spent, since)
-          return retries, spent + returned[4] % ${GIVEN_AGAIN}, since
+          return retries, spent + returned[4] % GIVEN_AGAIN, since
         end))
       end
       remove(one.stream, returned[1])
     end
-    return #back < ${SCRIPT_MAX}
+    return #back < SCRIPT_MAX
   end
   function G.headOf(of)
     local group = redis.call('ZRANGE', of.turns, 0, 0)[1]
@@ -184,10 +169,10 @@ if G then
     local window, validity = tonumber(ARGV[terms + 2]), tonumber(ARGV[terms + 3])
     local virtual, outs, more = G.number(of, 'at'), G.number(of, 'out'), 0
     if step then redis.call('ZREMRANGEBYSCORE', of.rates, '-inf', clock) end
-    for _ = 1, quota + ${PASSED_MAX} do
+    for _ = 1, quota + PASSED_MAX do
       local head = redis.call('ZRANGE', of.turns, 0, 0, 'WITHSCORES')
       local group = head[1]
-      if #released == quota or not group or bytes + more >= ${ANSWER_BYTES} then break end
+      if #released == quota or not group or bytes + more >= ANSWER_BYTES then break end
       local first, out = G.firstOf(of, group), G.number(of, '.' .. group)
       local due = step and math.max(clock, tonumber(redis.call('ZSCORE', of.rates, group) or 0))
       -- Only a clock that was set back can make it later than this.
@@ -243,17 +228,17 @@ for _, one in ipairs(lanes) do
     if quota > 0 then G.takeTurns(one, quota) end
   elseif quota > 0 then
     -- Everything that was given back is older than what was never given.
-    local returned = pendingIn(one.stream, '-', '+', quota, '${RETURNED}')
+    local returned = pendingIn(one.stream, '-', '+', quota, RETURNED)
     for _, pending in ipairs(returned) do
-      if bytes >= ${ANSWER_BYTES} then break end
-      local counter = pending[4] + ${GIVEN_AGAIN}
+      if bytes >= ANSWER_BYTES then break end
+      local counter = pending[4] + GIVEN_AGAIN
       local claimed = redis.call('XCLAIM', one.stream, 'workers', consumer, 0, pending[1],
         'RETRYCOUNT', string.format('%.0f', counter))
       if claimed[1] then give(one, pending[1], counter, claimed[1][2]) end
     end
     quota = quota - #returned
-    while quota > 0 and bytes < ${ANSWER_BYTES} and not isEmpty do
-      local count = math.min(quota, ${READ_MAX})
+    while quota > 0 and bytes < ANSWER_BYTES and not isEmpty do
+      local count = math.min(quota, READ_MAX)
       local fresh = redis.call('XREADGROUP', 'GROUP', 'workers', consumer, 'COUNT', count,
         'STREAMS', one.stream, '>')
       local entries = fresh and fresh[1][2] or {}

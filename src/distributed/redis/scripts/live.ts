@@ -9,9 +9,9 @@
 // Returns the workers that live; where somebody asks each with in how many ms it counts as dead,
 // and what it says of itself.
 
-import { NOW, type Script, script } from './script.ts'
+import { type Script, script } from './script.ts'
 
-export const LIVE: Script = script('live')`${NOW}
+export const LIVE: Script = script('live')`
 local time, ttl, changed = now(), tonumber(ARGV[2]), 0
 if ttl > 0 then
   changed = redis.call('ZADD', KEYS[1], time + ttl, ARGV[1])

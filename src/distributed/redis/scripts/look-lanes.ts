@@ -7,9 +7,9 @@
 // Returns of each lane whether it is `served`, `unserved` or `unknown`, then names that workers
 // have announced, the latest first.
 
-import { NOW, type Script, script } from './script.ts'
+import { type Script, script } from './script.ts'
 
-export const LOOK_LANES: Script = script('look-lanes')`${NOW}
+export const LOOK_LANES: Script = script('look-lanes')`
 local time, reply = now(), {}
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time - ARGV[1])
 local isNew = redis.call('ZCARD', KEYS[1]) == 0

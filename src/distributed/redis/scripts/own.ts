@@ -9,9 +9,9 @@
 //       4  channel of wakes
 // Returns of each partition: 1 if it is the worker's, else 0; and its epoch.
 
-import { NOW, type Script, script } from './script.ts'
+import { type Script, script } from './script.ts'
 
-export const OWN: Script = script('own')`${NOW}
+export const OWN: Script = script('own')`
 local time, reply, isAnyFree = now(), {}, false
 for i, key in ipairs(KEYS) do
   local own = redis.call('HMGET', key, 'owner', 'epoch', 'until')

@@ -8,10 +8,9 @@
 //       2  `1` to pause it, `0` to resume it
 // Returns 1 if that was new, else 0. Workers hear of it.
 
-import { GROUPS } from './groups.ts'
-import { AVAILABLE, type Script, SET_WORD, script, WAKE } from './script.ts'
+import { type Script, script } from './script.ts'
 
-export const PAUSE_LANE: Script = script('pause-lane')`${AVAILABLE}${GROUPS}${SET_WORD}${WAKE}
+export const PAUSE_LANE: Script = script('pause-lane')`
 local isPaused, of = ARGV[2] == '1', groupsOf(KEYS[3])
 if not setWord(KEYS[1], 'paused', ARGV[1], isPaused) then return 0 end
 if isPaused then

@@ -9,21 +9,12 @@
 // the turn of its group has the entry 0-0; these come in turns, and behind them those that must
 // wait longer.
 
-import { GROUPS } from './groups.ts'
-import {
-  ANSWER_BYTES,
-  GROUP_INFO,
-  PENDING,
-  READ_MAX,
-  RETURNED,
-  type Script,
-  script,
-} from './script.ts'
+import { ANSWER_BYTES, type Script, script } from './script.ts'
 
 /** Values of so many bytes are enough of a stream; of all, it is the last. */
 const LISTED_BYTES: number = ANSWER_BYTES / 2
 
-export const PEEK: Script = script('peek')`${GROUPS}${GROUP_INFO}${PENDING}
+export const PEEK: Script = script('peek')`
 local reply, max, total = {0}, tonumber(ARGV[1]), 0
 for lane = 1, ARGV[2] do
   local stream, count, bytes = KEYS[lane], 0, 0
@@ -37,11 +28,11 @@ for lane = 1, ARGV[2] do
   -- Reads few at a time: only then it is known how large they are.
   local function addFresh(from)
     while from and not isFull() do
-      local some = redis.call('XRANGE', stream, from, '+', 'COUNT', ${READ_MAX})
+      local some = redis.call('XRANGE', stream, from, '+', 'COUNT', READ_MAX)
       for _, found in ipairs(some) do
         if not isFull() then add(found[1], 0, found[2][2]) end
       end
-      from = #some == ${READ_MAX} and '(' .. some[#some][1]
+      from = #some == READ_MAX and '(' .. some[#some][1]
     end
   end
   local function addTurns()
@@ -63,15 +54,15 @@ for lane = 1, ARGV[2] do
     end
     local from = 0
     while from and not isFull() do
-      local some = redis.call('ZRANGE', of.waiting, from, from + ${READ_MAX - 1})
+      local some = redis.call('ZRANGE', of.waiting, from, from + READ_MAX - 1)
       for _, value in ipairs(some) do
         if not isFull() and not listed[value] then list(value) end
       end
-      from = #some == ${READ_MAX} and from + ${READ_MAX}
+      from = #some == READ_MAX and from + READ_MAX
     end
   end
   local last = groupInfo(stream)['last-delivered-id']
-  for _, pending in ipairs(pendingIn(stream, '-', '+', max, '${RETURNED}')) do
+  for _, pending in ipairs(pendingIn(stream, '-', '+', max, RETURNED)) do
     local found = not isFull() and redis.call('XRANGE', stream, pending[1], pending[1])[1]
     if found then add(found[1], pending[4], found[2][2]) end
   end

@@ -13,12 +13,9 @@
 //       3  its group; empty if it has none
 // Returns 1 if it was dead, 0 if not, -1 if it died in another lane than the caller thinks.
 
-import { GROUPS } from './groups.ts'
-import { COUNT_DEAD, NOW, REWRITTEN, type Script, SET_WORD, script, WAKE } from './script.ts'
+import { type Script, script } from './script.ts'
 
-export const REDRIVE: Script = script(
-  'redrive',
-)`${NOW}${GROUPS}${REWRITTEN}${COUNT_DEAD}${SET_WORD}${WAKE}
+export const REDRIVE: Script = script('redrive')`
 local record = redis.call('HGET', KEYS[1], ARGV[1])
 local lane, reason, value, from = string.match(record or '', '^([^:]*):%d+:(%d+):(%d+):()')
 -- It died again meanwhile, in another lane: the caller looks once more.

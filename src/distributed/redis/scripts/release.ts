@@ -10,24 +10,13 @@
 //       5   of each command: number of its lane, entry, counter
 // Returns for each command 1 if it was held, else 0; for the first ones, where those are large.
 
-import { GROUPS } from './groups.ts'
-import {
-  ANSWER_BYTES,
-  GIVEN_AGAIN,
-  HELD,
-  NOW,
-  RETURNED,
-  REWRITTEN,
-  type Script,
-  script,
-  WAKE,
-} from './script.ts'
+import { type Script, script } from './script.ts'
 
-export const RELEASE: Script = script('release')`${NOW}${HELD}${GROUPS}${REWRITTEN}${WAKE}
+export const RELEASE: Script = script('release')`
 local reason, delay, lanes = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local statuses, moved, late, due, bytes = {}, {}, {}, now() + delay, 0
 for number, entry, given in string.gmatch(ARGV[5], '(%S+) (%S+) (%S+)') do
-  if bytes >= ${ANSWER_BYTES} then break end
+  if bytes >= ANSWER_BYTES then break end
   local lane, counter = tonumber(number), tonumber(given)
   local stream, delayed = KEYS[2 * lane - 1], KEYS[2 * lane]
   local held, of = isHeld(stream, entry, ARGV[1], counter), groupsOf(stream)
@@ -35,7 +24,7 @@ for number, entry, given in string.gmatch(ARGV[5], '(%S+) (%S+) (%S+)') do
   counter = reason == 'unstarted' and unstarted(counter) or started(counter)
   statuses[#statuses + 1] = held and 1 or 0
   if held and not of and delay == 0 and reason ~= 'retry' then
-    redis.call('XCLAIM', stream, 'workers', '${RETURNED}', 0, entry,
+    redis.call('XCLAIM', stream, 'workers', RETURNED, 0, entry,
       'RETRYCOUNT', string.format('%.0f', counter), 'JUSTID')
     moved[stream] = (moved[stream] or 0) + 1
   elseif held then
@@ -47,7 +36,7 @@ for number, entry, given in string.gmatch(ARGV[5], '(%S+) (%S+) (%S+)') do
       local value = rewritten(found[2][2], function(retries, spent, since)
         if since == '0' then since = string.match(entry, '^%d+') end
         if reason == 'retry' then return retries + 1, 0, since end
-        return retries, spent + counter % ${GIVEN_AGAIN}, since
+        return retries, spent + counter % GIVEN_AGAIN, since
       end)
       if delay > 0 then
         redis.call('ZADD', delayed, due, mark .. value)

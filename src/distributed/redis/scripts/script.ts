@@ -1,6 +1,5 @@
 // Script: Lua that Redis runs for us, and the pieces that several scripts are made of.
-// Owns: nothing; text only. Why the scripts are right is in README.md beside this
-// file.
+// Owns: nothing; text only. Why the scripts are right is in README.md of the folder above.
 // Must not: put text from users anywhere but in ARGV, touch a key that is not in KEYS, or read a
 // clock other than TIME.
 //
@@ -13,6 +12,7 @@
 // once that starts.
 
 import { createHash } from 'node:crypto'
+import { GROUPS } from './groups.ts'
 
 /** A script and the name Redis knows it by. */
 export interface Script {
@@ -29,17 +29,22 @@ export const SCRIPT_MAX = 256
 /** Values of so many bytes are enough for an answer: it must come within `commandTimeoutMs`. */
 export const ANSWER_BYTES: number = 2 ** 22
 
-/** How many commands are read at a time: only then it is known how large they are. */
-export const READ_MAX = 16
-
 /** What one more giving adds to the delivery counter. */
 export const GIVEN_AGAIN = 10_000
 
-/** Consumer that has what was given back, or was taken from those whose lease expired. */
-export const RETURNED = '~returned'
+/** Names that stand for values in scripts. */
+const VALUES: Readonly<Record<string, number | string>> = {
+  ...{ SCRIPT_MAX, ANSWER_BYTES, GIVEN_AGAIN },
+  // How many commands are read at a time: only then it is known how large they are.
+  READ_MAX: 16,
+  // How many groups that may not go on a lease passes over at most.
+  PASSED_MAX: 1024,
+  // Consumer that has what was given back, or was taken from those whose lease expired.
+  RETURNED: "'~returned'",
+}
 
 /** Time of the server, in milliseconds since 1970. */
-export const NOW = `
+const NOW = `
 local function now()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
@@ -51,7 +56,7 @@ end
  * group is made when it is first missed, and starts at the beginning, so that nothing is
  * overlooked.
  */
-export const AVAILABLE = `
+const AVAILABLE = `
 local function leased(stream)
   local pending = redis.pcall('XPENDING', stream, 'workers')
   if pending.err then
@@ -60,7 +65,7 @@ local function leased(stream)
   end
   local count = pending[1]
   for _, consumer in ipairs(pending[4] or {}) do
-    if consumer[1] == '${RETURNED}' then count = count - tonumber(consumer[2]) end
+    if consumer[1] == RETURNED then count = count - tonumber(consumer[2]) end
   end
   return count, pending[1]
 end
@@ -71,7 +76,7 @@ end
 `
 
 /** What is pending in a stream, as XPENDING lists it; nothing if the stream has no group. */
-export const PENDING = `
+const PENDING = `
 local function pendingIn(stream, ...)
   local pending = redis.pcall('XPENDING', stream, 'workers', ...)
   return pending.err and {} or pending
@@ -82,7 +87,7 @@ end
  * Whether a delivery is the present one: its consumer has the entry, under the counter with which
  * it was given or, where that did not count yet, with its start counted. And those two counters.
  */
-export const HELD = `${PENDING}
+const HELD = `
 local function unstarted(counter) return counter == 1 and 0 or counter end
 local function started(counter) return counter == 1 and 1 or counter + 1 end
 local function isHeld(stream, entry, consumer, counter)
@@ -92,7 +97,7 @@ end
 `
 
 /** Counts a dead command more, or less, in its lane, with which its record begins. */
-export const COUNT_DEAD = `
+const COUNT_DEAD = `
 local function countDead(lanes, record, change)
   local lane = string.match(record, '^[^:]*')
   local count = (redis.call('HGET', lanes, lane) or 0) + change
@@ -101,7 +106,7 @@ end
 `
 
 /** What a stream says of its workers' group; empty if there is none. */
-export const GROUP_INFO = `
+const GROUP_INFO = `
 local function groupInfo(stream)
   local info, about = redis.pcall('XINFO', 'GROUPS', stream), {}
   for i = 1, info[1] and #info[1] or 0, 2 do about[info[1][i]] = info[1][i + 1] end
@@ -113,7 +118,7 @@ end
  * Announces something of a lane to workers: a letter for its kind, partition, lane and an amount.
  * All names follow from that of the stream.
  */
-export const WAKE = `
+const WAKE = `
 local function laneOf(stream) return string.match(stream, '}:s:(.*)$') end
 local function wake(stream, amount, kind)
   local queue, partition = string.match(stream, '^(.*):(%d+)}:s:')
@@ -123,7 +128,7 @@ end
 `
 
 /** Puts a word into a field that has a blank before and after each, or takes it out of it. */
-export const SET_WORD = `
+const SET_WORD = `
 local function setWord(key, field, word, isIn)
   local words = redis.call('HGET', key, field) or ' '
   local from, to = string.find(words, ' ' .. word .. ' ', 1, true)
@@ -135,7 +140,7 @@ end
 `
 
 /** Gives a value other retries, spent and since, as a function makes them, if it has a head. */
-export const REWRITTEN = `
+const REWRITTEN = `
 local function rewritten(value, change)
   local id, retries, spent, since, body = string.match(value, '^([^:]*):(%d+):(%d+):(%d+):()')
   if not id then return value end
@@ -147,17 +152,35 @@ local function dated(value, time)
 end
 `
 
+/** The functions that a piece defines. */
+function functionsOf(piece: string): string[] {
+  return Array.from(piece.matchAll(/^local function (\w+)/gm), ([, name]) => name!)
+}
+
+/** Pieces of scripts; each may use those before it. */
+const PIECES = [
+  ...[NOW, AVAILABLE, PENDING, HELD, GROUPS, COUNT_DEAD],
+  ...[GROUP_INFO, WAKE, SET_WORD, REWRITTEN],
+].map((text) => ({ text, functions: functionsOf(text) }))
+
 /**
- * Makes a script of the template that follows. By default it runs when Redis is full, too, so that
- * a full queue can be emptied.
+ * Makes a script of the template that follows, and of the pieces and values that it names. By
+ * default it runs when Redis is full, too, so that a full queue can be emptied.
  */
 export function script(
   name: string,
   { flags = 'allow-oom', isOnce = false } = {},
-): (texts: TemplateStringsArray, ...pieces: readonly (string | number)[]) => Script {
-  return (texts, ...pieces) => {
+): (texts: TemplateStringsArray, ...values: readonly number[]) => Script {
+  return (texts, ...values) => {
+    let source = String.raw({ raw: texts }, ...values)
+    for (const { text, functions } of PIECES.toReversed()) {
+      if (functions.some((one) => source.includes(`${one}(`))) source = text + source
+    }
+    for (const [value, is] of Object.entries(VALUES)) {
+      if (source.includes(value)) source = `\nlocal ${value} = ${is}${source}`
+    }
     const head = `#!lua${flags === '' ? '' : ` flags=${flags}`}\n-- corelane ${name}`
-    const source = head + String.raw({ raw: texts }, ...pieces)
+    source = head + source
     const sha = createHash('sha1').update(source).digest('hex')
     return Object.freeze({ name, source, sha, isOnce })
   }

@@ -6,9 +6,9 @@
 //       3…  the holders
 // Returns for each holder 1 if it has a slot now, else 0.
 
-import { NOW, type Script, script } from './script.ts'
+import { type Script, script } from './script.ts'
 
-export const SLOTS: Script = script('slots')`${NOW}
+export const SLOTS: Script = script('slots')`
 local time, reply = now(), {}
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time)
 local free = ARGV[1] - redis.call('ZCARD', KEYS[1])

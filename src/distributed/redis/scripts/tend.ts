@@ -10,20 +10,9 @@
 // for each lane how much can be given out; and the lanes whose commands have groups, if there are
 // some.
 
-import { GROUPS } from './groups.ts'
-import {
-  ANSWER_BYTES,
-  AVAILABLE,
-  NOW,
-  READ_MAX,
-  RETURNED,
-  SCRIPT_MAX,
-  type Script,
-  script,
-  WAKE,
-} from './script.ts'
+import { type Script, script } from './script.ts'
 
-export const TEND: Script = script('tend')`${NOW}${AVAILABLE}${GROUPS}${WAKE}
+export const TEND: Script = script('tend')`
 local time, lease, lanes = now(), tonumber(ARGV[1]), tonumber(ARGV[2])
 local own = redis.call('HMGET', KEYS[2 * lanes + 1], 'paused', 'groups')
 local reply, paused = {-1, -1}, own[1]
@@ -31,22 +20,22 @@ local function sooner(at, ms)
   if reply[at] < 0 or ms < reply[at] then reply[at] = ms end
 end
 local function reap(stream, held, pending)
-  local isAll, moved, from = pending <= ${SCRIPT_MAX}, 0, '-'
+  local isAll, moved, from = pending <= SCRIPT_MAX, 0, '-'
   for _ = 1, isAll and 1 or 8 do
-    local some = isAll and redis.call('XPENDING', stream, 'workers', '-', '+', ${SCRIPT_MAX})
-      or redis.call('XPENDING', stream, 'workers', 'IDLE', lease, from, '+', ${SCRIPT_MAX})
+    local some = isAll and redis.call('XPENDING', stream, 'workers', '-', '+', SCRIPT_MAX)
+      or redis.call('XPENDING', stream, 'workers', 'IDLE', lease, from, '+', SCRIPT_MAX)
     for _, entry in ipairs(some) do
       -- A consumer's name ends with the length of its lease; that of others does not matter.
       local left = tonumber(string.match(entry[2], '~(%d+)$') or lease) - entry[3]
-      if entry[2] ~= '${RETURNED}' and left <= 0 then
-        redis.call('XCLAIM', stream, 'workers', '${RETURNED}', 0, entry[1], 'JUSTID')
+      if entry[2] ~= RETURNED and left <= 0 then
+        redis.call('XCLAIM', stream, 'workers', RETURNED, 0, entry[1], 'JUSTID')
         moved = moved + 1
-      elseif entry[2] ~= '${RETURNED}' and isAll then
+      elseif entry[2] ~= RETURNED and isAll then
         sooner(2, left)
       end
       from = '(' .. entry[1]
     end
-    if #some < ${SCRIPT_MAX} then break end
+    if #some < SCRIPT_MAX then break end
   end
   -- Too many to ask each for its end.
   if not isAll and moved < held then sooner(2, math.ceil(lease / 4)) end
@@ -56,8 +45,8 @@ local bytes = 0
 -- What is due comes into its place. What is left, as they are large, is looked at again at once.
 local function bringIn(delayed, stream, of)
   local moved, isEnd = 0, false
-  while not isEnd and moved < ${SCRIPT_MAX} and bytes < ${ANSWER_BYTES} do
-    local due = redis.call('ZRANGE', delayed, '-inf', time, 'BYSCORE', 'LIMIT', 0, ${READ_MAX})
+  while not isEnd and moved < SCRIPT_MAX and bytes < ANSWER_BYTES do
+    local due = redis.call('ZRANGE', delayed, '-inf', time, 'BYSCORE', 'LIMIT', 0, READ_MAX)
     for _, value in ipairs(due) do
       if of then
         local bare, group = G.keptBack(value)
@@ -68,7 +57,7 @@ local function bringIn(delayed, stream, of)
       redis.call('ZREM', delayed, value)
       moved, bytes = moved + 1, bytes + #value
     end
-    isEnd = #due < ${READ_MAX}
+    isEnd = #due < READ_MAX
   end
   return moved
 end

@@ -10,13 +10,12 @@
 //       2  how many lanes
 // Returns how many went.
 
-import { GROUPS } from './groups.ts'
-import { GROUP_INFO, NOW, type Script, SET_WORD, script, WAKE } from './script.ts'
+import { type Script, script } from './script.ts'
 
 /** How long a consumer that has nothing may be idle: its process has ended. */
 const CONSUMER_IDLE_MS = 3_600_000
 
-export const TIDY: Script = script('tidy')`${NOW}${GROUPS}${GROUP_INFO}${SET_WORD}${WAKE}
+export const TIDY: Script = script('tidy')`
 local oldest, gone = now() - ARGV[1], 0
 for lane = 1, ARGV[2] do
   local stream, delayed = KEYS[1 + 2 * lane], KEYS[2 + 2 * lane]
