@@ -2,7 +2,7 @@
 // Owns: their states and their order, the counts of lanes and the tally.
 // Must not: call the queue or the manager.
 //
-// They are linked in the order of their arrival. Those of one key are linked besides: the first
+// They are linked in the order of their arrival. Those of one key are in a line besides: the first
 // may start, the others are chained behind it.
 //
 // ```
@@ -76,8 +76,8 @@ export interface WorkerEvents {
 export type HeldState = 'CHAINED' | 'READY' | 'SUBMITTED' | 'ENDING' | 'LOST' | 'GONE'
 
 class KeyLine {
-  first: HeldCommand | undefined = undefined
-  last: HeldCommand | undefined = undefined
+  /** In their order; no more than a worker holds. */
+  readonly members: HeldCommand[] = []
   /** Those that have left and are not answered for, or may be overtaken. */
   leaving = 0
 }
@@ -134,8 +134,6 @@ export class HeldCommand implements Settler, Linked<HeldCommand> {
   isLeaving = false
   /** The line of its key while it is in it. Written by {@link HeldCommands}. */
   line: KeyLine | undefined = undefined
-  /** The next of its key. Written by {@link HeldCommands}. */
-  next: HeldCommand | undefined = undefined
   older: HeldCommand | undefined = undefined
   younger: HeldCommand | undefined = undefined
 
@@ -307,7 +305,11 @@ export class HeldCommands {
     this.tally.leased++
     this.#all.add(held)
     this.#inPartition[partitionId]!++
-    if (key !== undefined && this.#keepsKeyOrder && !this.#enterLine(held, key)) {
+    if (key !== undefined && this.#keepsKeyOrder) {
+      held.line = this.#lineOf(key)
+      held.line.members.push(held)
+    }
+    if (held.line !== undefined && held.line.members.length > 1) {
       held.state = 'CHAINED'
       this.chained++
     } else lane.ready++
@@ -351,14 +353,13 @@ export class HeldCommands {
    * @returns The next.
    */
   passOn(held: HeldCommand): HeldCommand | undefined {
-    const { line, next } = held
+    const { line } = held
     if (line === undefined) return undefined
-    invariant(line.first === held && held.state === 'ENDING', 'the first of a key ends first')
+    const isFirst = line.members.shift() === held
+    invariant(isFirst && held.state === 'ENDING', 'the first of a key ends first')
     held.line = undefined
-    held.next = undefined
-    line.first = next
+    const next = line.members[0]
     if (next === undefined) {
-      line.last = undefined
       this.#dropLine(held.envelope.key!, line)
       return undefined
     }
@@ -380,7 +381,10 @@ export class HeldCommands {
     const line = this.#lineOf(key)
     line.leaving++
     held.isLeaving = true
-    return held.line === undefined ? [] : cut(line, held)
+    if (held.line === undefined) return []
+    const cut = line.members.splice(line.members.indexOf(held))
+    for (const each of cut) each.line = undefined
+    return cut.slice(1)
   }
 
   /**
@@ -440,17 +444,6 @@ export class HeldCommands {
     return line
   }
 
-  /** Whether it is the first. */
-  #enterLine(held: HeldCommand, key: string): boolean {
-    const line = this.#lineOf(key)
-    const { last } = line
-    held.line = line
-    line.last = held
-    if (last === undefined) line.first = held
-    else last.next = held
-    return last === undefined
-  }
-
   /** The queue has one back, or another worker has it. */
   #answer(held: HeldCommand): void {
     const { key } = held.envelope
@@ -467,24 +460,6 @@ export class HeldCommands {
   }
 
   #dropLine(key: string, line: KeyLine): void {
-    if (line.first === undefined && line.leaving === 0) this.#keys.delete(key)
+    if (line.members.length === 0 && line.leaving === 0) this.#keys.delete(key)
   }
-}
-
-/** Takes one out of its line and all behind it; gives those behind it. */
-function cut(line: KeyLine, held: HeldCommand): HeldCommand[] {
-  let before: HeldCommand | undefined
-  for (let each = line.first; each !== held; each = each!.next) before = each
-  if (before === undefined) line.first = undefined
-  else before.next = undefined
-  line.last = before
-  const behind: HeldCommand[] = []
-  for (let each: HeldCommand | undefined = held; each !== undefined; ) {
-    const { next }: HeldCommand = each
-    if (each !== held) behind.push(each)
-    each.line = undefined
-    each.next = undefined
-    each = next
-  }
-  return behind
 }
