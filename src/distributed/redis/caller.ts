@@ -39,7 +39,8 @@ export class RedisCaller {
   readonly #place: string
   readonly #callTimeoutMs: number
   readonly #report: (kind: 'answer-lost' | 'not-ready', detail: string) => void
-  #isClosed = false
+  /** Whether calls fail from now on. */
+  isClosed = false
 
   /**
    * @param names - Name of the queue, and where Redis is, for errors.
@@ -59,19 +60,9 @@ export class RedisCaller {
     this.#report = report
   }
 
-  /** Whether it takes no calls any more. */
-  get isClosed(): boolean {
-    return this.#isClosed
-  }
-
-  /** Calls fail from now on. */
-  close(): void {
-    this.#isClosed = true
-  }
-
   /** @throws ClosedError `CORELANE_CLOSED` once it is closed. */
   checkOpen(): void {
-    if (this.#isClosed) throw laneError('CORELANE_CLOSED', { state: 'closed' })
+    if (this.isClosed) throw laneError('CORELANE_CLOSED', { state: 'closed' })
   }
 
   /**

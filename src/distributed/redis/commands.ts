@@ -20,6 +20,7 @@ import {
   decodeResult,
   encodeProgress,
   encodeResult,
+  unreadEnvelope,
 } from './envelope-codec.ts'
 import { userLane } from './keys.ts'
 import { allLanes, findEnded, lanesOf, statesOf } from './registry.ts'
@@ -28,7 +29,6 @@ import { FIND } from './scripts/find.ts'
 import { PEEK } from './scripts/peek.ts'
 import { GIVEN_AGAIN, SCRIPT_MAX } from './scripts/script.ts'
 import { framesOf } from './subscriptions.ts'
-import { unreadEnvelope } from './undecodable.ts'
 
 /** Cancelled entries that this worker did not know and may still be given. */
 const STRAYS_MAX = 1024

@@ -4,10 +4,9 @@ import type { CommandReference, DeadCommand, DeadCommands } from '../contract/di
 import type { CommandResult } from '../contract/envelope.ts'
 import type { Behind } from '../contract/leased-engine.ts'
 import { inBatches, positionsBy, type RedisEngine, readAll, referencesTo } from './engine.ts'
-import { decodeEnvelope, decodeResult } from './envelope-codec.ts'
+import { decodeEnvelope, decodeResult, unreadEnvelope } from './envelope-codec.ts'
 import { laneOf } from './keys.ts'
 import { REDRIVE } from './scripts/redrive.ts'
-import { unreadEnvelope } from './undecodable.ts'
 
 export function deadIn(engine: RedisEngine): Behind<DeadCommands> {
   const { keys, caller, plan } = engine

@@ -23,16 +23,12 @@ export interface RedisEngine {
   readonly wakes: Wakes
 }
 
-/** A part of a queue on Redis. It shows nothing of the engine, which holds secrets. */
+/** A part of a queue on Redis that keeps something. */
 export class RedisPart {
-  readonly #engine: RedisEngine
+  protected readonly engine: RedisEngine
 
   constructor(engine: RedisEngine) {
-    this.#engine = engine
-  }
-
-  protected get engine(): RedisEngine {
-    return this.#engine
+    this.engine = engine
   }
 }
 

@@ -7,6 +7,7 @@
 // in.
 
 import { laneError } from '../../base/errors.ts'
+import { isPortableName } from '../../base/portable-name.ts'
 import { decodeCopied } from '../../wire/value-decoder.ts'
 import {
   type CommandEnvelope,
@@ -14,6 +15,7 @@ import {
   checkMembers,
   ENVELOPE_VERSION,
 } from '../contract/envelope.ts'
+import { failedResult } from '../contract/poison.ts'
 import { checkPortableError } from '../contract/portable-error.ts'
 import { decodeValue, encodeValue } from './value-codec.ts'
 
@@ -302,4 +304,38 @@ export function decodeProgress(bytes: Buffer, maxBytes: number): readonly [strin
   const id = idOf(bytes)
   if (id === undefined || bytes.length > maxBytes + HEADER_MAX) throw new RangeError('no report')
   return [id, decodeValue(bytes, id.length + 1)]
+}
+
+/**
+ * Stands in for the envelope that could not be read.
+ *
+ * @param id - The id, if that at least could be read.
+ */
+export function unreadEnvelope(
+  id: string | undefined,
+  entry: string,
+  partitionId: number,
+  laneId: string,
+): CommandEnvelope {
+  return {
+    id: isPortableName(id) ? id : `undecodable-${entry}`,
+    commandType: 'undecodable',
+    laneId,
+    partitionId,
+    retryCount: 0,
+    createdAt: Number(entry.split('-')[0]) || 0,
+    version: ENVELOPE_VERSION,
+  }
+}
+
+/** The failure that is recorded for it. */
+export function undecodableResult(
+  { id, partitionId }: Pick<CommandEnvelope, 'id' | 'partitionId'>,
+  workerId: string,
+): CommandResult {
+  return failedResult({ id, partitionId, retryCount: 0 }, workerId, {
+    name: 'ConfigError',
+    message: 'What lay in the queue under this id is no envelope',
+    code: 'CORELANE_INVALID_ENVELOPE',
+  })
 }

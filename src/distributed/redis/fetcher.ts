@@ -18,7 +18,7 @@ import { Backlog, divide, type Share } from './backlog.ts'
 import type { Reply } from './caller.ts'
 import { Strays } from './commands.ts'
 import { type RedisEngine, RedisPart } from './engine.ts'
-import { decodeEnvelope, idOf } from './envelope-codec.ts'
+import { decodeEnvelope, idOf, undecodableResult, unreadEnvelope } from './envelope-codec.ts'
 import { groupedLane, isGroupedLane, laneOf, userLane } from './keys.ts'
 import { answerOf, digestOf, type GivenCommand, type LeaseAnswer, laneWords } from './lease-call.ts'
 import { validityOf } from './limits.ts'
@@ -30,7 +30,6 @@ import { GIVEN_AGAIN, SCRIPT_MAX } from './scripts/script.ts'
 import { TEND } from './scripts/tend.ts'
 import { WEIGHTS } from './scripts/weights.ts'
 import type { Wake } from './subscriptions.ts'
-import { undecodableResult, unreadEnvelope } from './undecodable.ts'
 
 /** How soon is asked again at first while announcements are not received. */
 const POLL_MIN_MS = 50

@@ -49,7 +49,8 @@ export class RedisLink {
   readonly #options: LinkOptions
   #client: Client | undefined
   #isClosed = false
-  #reason = 'not connected yet'
+  /** Why there is none, where there is none. */
+  reason = 'not connected yet'
   #ping: NodeJS.Timeout | undefined
   /** Waits for a connection. */
   readonly #lack = new Pause()
@@ -65,11 +66,6 @@ export class RedisLink {
 
   get isUp(): boolean {
     return this.#client !== undefined
-  }
-
-  /** Why there is none, where there is none. */
-  get reason(): string {
-    return this.#reason
   }
 
   /**
@@ -98,11 +94,11 @@ export class RedisLink {
       } catch (cause) {
         // The end of the time cuts the last try off, which says nothing of why the others failed.
         if (error === undefined || nowMs() < untilMs) error = cause
-        this.#reason = this.#options.maker.textOf(error)
+        this.reason = this.#options.maker.textOf(error)
         const isPatient = untilMs === Number.POSITIVE_INFINITY
         const isOver = !isPatient && (!mayPass(error) || nowMs() >= untilMs)
         if (isOver || this.#isClosed) throw error
-        if (failures === 0) this.#options.onUnreachable?.(this.#reason)
+        if (failures === 0) this.#options.onUnreachable?.(this.reason)
       }
     }
   }
@@ -139,7 +135,7 @@ export class RedisLink {
    */
   async use<T>(ask: (client: Client) => Promise<T>): Promise<T> {
     const client = this.#client
-    if (client === undefined) throw new LinkLost(this.#reason, { wasSent: false })
+    if (client === undefined) throw new LinkLost(this.reason, { wasSent: false })
     return this.#timed(client, ask(client))
   }
 
@@ -193,7 +189,7 @@ export class RedisLink {
 
   close(): void {
     this.#isClosed = true
-    this.#reason = 'closed'
+    this.reason = 'closed'
     this.#client = undefined
     timers.clearInterval(this.#ping)
     for (const client of this.#running) destroy(client)
@@ -206,7 +202,7 @@ export class RedisLink {
     const isPresent = this.#client === client
     if (isPresent) {
       this.#client = undefined
-      this.#reason = reason
+      this.reason = reason
       timers.clearInterval(this.#ping)
     }
     this.#running.delete(client)

@@ -13,32 +13,28 @@ export class Recovery extends RedisPart {
   /** Lanes whose answers were lost, by partition. */
   readonly #lost = new Map<number, readonly string[]>()
   #untilMs = 0
-  #nextMs = Number.POSITIVE_INFINITY
-
   /** When it is to look next, on the monotonic clock; Infinity while it is sure. */
-  get nextMs(): number {
-    return this.#nextMs
-  }
+  nextMs: number = Number.POSITIVE_INFINITY
 
   /** The answer to a lease of some lanes was lost. */
   begin(partition: number, lanes: readonly string[]): void {
-    this.#nextMs = nowMs()
-    this.#untilMs = this.#nextMs + this.engine.plan.leaseMs
+    this.nextMs = nowMs()
+    this.#untilMs = this.nextMs + this.engine.plan.leaseMs
     this.#lost.set(partition, [...new Set([...(this.#lost.get(partition) ?? []), ...lanes])])
   }
 
   /** Gives back what Redis says this worker has and it knows nothing of, if it is time to look. */
   async look(): Promise<void> {
     const now = nowMs()
-    if (now < this.#nextMs) return
+    if (now < this.nextMs) return
     await Promise.all(
       Array.from(this.#lost, ([partition, lanes]) => this.#lookAt(partition, lanes)),
     )
     // Again after a while: a request may reach Redis after its connection was given up, though not
     // as late as a lease takes.
-    this.#nextMs = now + Math.max(10, this.engine.plan.leaseMs / 4)
+    this.nextMs = now + Math.max(10, this.engine.plan.leaseMs / 4)
     if (now < this.#untilMs) return
-    this.#nextMs = Number.POSITIVE_INFINITY
+    this.nextMs = Number.POSITIVE_INFINITY
     this.#lost.clear()
   }
 

@@ -173,7 +173,7 @@ function coreOf(
     forget: (all) => forget(engine, all),
     counts: () => countsOf(engine),
     close: async () => {
-      caller.close()
+      caller.isClosed = true
       janitor.stop()
       fetcher.wakeAll()
       subscriptions.close()

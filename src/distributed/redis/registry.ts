@@ -12,12 +12,12 @@ import type { CommandResult } from '../contract/envelope.ts'
 import { type Reply, textOf } from './caller.ts'
 import { lettersOf, readResult } from './dead-letters.ts'
 import { batches, positionsBy, type RedisEngine, readAll } from './engine.ts'
+import { undecodableResult } from './envelope-codec.ts'
 import { userLane } from './keys.ts'
 import { COUNT } from './scripts/count.ts'
 import { FORGET } from './scripts/forget.ts'
 import { SCRIPT_MAX } from './scripts/script.ts'
 import { pairsOf } from './start-check.ts'
-import { undecodableResult } from './undecodable.ts'
 
 const PENDING = 'P'.charCodeAt(0)
 const NONE = Buffer.alloc(0)
