@@ -43,7 +43,6 @@ export async function stale(queue: LeasedQueue, delivery: Delivery): Promise<voi
   assert.equal(await queue.deadLetter(delivery, 'too late', result), 'stale')
 }
 
-/** What a queue knows of a command. */
 export async function stateOf(queue: LeasedQueue, command: CommandEnvelope): Promise<CommandState> {
   return (await queue.look([referenceTo(command)]))[0]!
 }
@@ -55,7 +54,6 @@ export async function endOf(queue: LeasedQueue, command: CommandEnvelope): Promi
   return known.result
 }
 
-/** Sees that a queue holds so many commands. */
 export async function holds(queue: LeasedQueue, expected: Partial<QueueCounts>): Promise<void> {
   matches(await queue.counts(), expected)
 }

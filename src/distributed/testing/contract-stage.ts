@@ -81,7 +81,6 @@ export class ContractStage {
     return queue
   }
 
-  /** Opens the queue for several workers. */
   async workers(...ids: string[]): Promise<LeasedQueue[]> {
     const all: LeasedQueue[] = []
     for (const id of ids) all.push(await this.worker(id))
@@ -123,7 +122,6 @@ export class ContractStage {
     return Array.from({ length: count }, () => this.envelope(members))
   }
 
-  /** So many commands for each partition. */
   spread(count: number, members: Partial<CommandEnvelope> = {}): CommandEnvelope[] {
     const ids = Array.from({ length: this.settings.numPartitions }, (_, index) => index)
     return ids.flatMap((partitionId) => this.envelopes(count, { partitionId, ...members }))
@@ -140,7 +138,6 @@ export class ContractStage {
     return all
   }
 
-  /** Enqueues a command of members. */
   async put(queue: LeasedQueue, members: Partial<CommandEnvelope> = {}): Promise<CommandEnvelope> {
     return (await this.fill(queue, [this.envelope(members)]))[0]!
   }
@@ -186,13 +183,11 @@ export class ContractStage {
     return (await this.take(queue, 1, changes))[0]!
   }
 
-  /** Enqueues a command of members, and leases it. */
   async give(queue: LeasedQueue, members: Partial<CommandEnvelope> = {}): Promise<Delivery> {
     await this.put(queue, members)
     return this.takeOne(queue)
   }
 
-  /** Enqueues commands, and leases them. */
   async giveAll(queue: LeasedQueue, envelopes: readonly CommandEnvelope[]): Promise<Delivery[]> {
     await this.fill(queue, envelopes)
     return this.take(queue, envelopes.length)
@@ -205,7 +200,6 @@ export class ContractStage {
     return received
   }
 
-  /** Sees that nothing is given out. */
   async nothing(queue: LeasedQueue, changes: Partial<LeaseRequest> = {}): Promise<void> {
     assert.deepEqual(idsOf(await queue.lease(this.request({ waitMs: 30, ...changes }))), [])
   }
@@ -218,7 +212,6 @@ export class ContractStage {
     return given
   }
 
-  /** Waits until something holds. */
   async until(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
     const endMs = nowMs() + PATIENCE_MS
     while (!(await holds())) {
@@ -267,7 +260,6 @@ export function matches<T extends object>(actual: T, expected: Partial<T>): void
   assert.deepEqual({ ...actual }, { ...actual, ...expected })
 }
 
-/** Where a command can be looked up. */
 export function referenceTo({ id, partitionId }: CommandEnvelope): CommandReference {
   return { commandId: id, partitionId }
 }

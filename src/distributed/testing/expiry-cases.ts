@@ -11,18 +11,6 @@ import { type ContractStage, idsOf, matches, pause, referenceTo } from './contra
 
 const BRIEFLY = { needs: ['leases'], leaseMs: 500, maxDeliveries: 3 } as const
 
-/** One worker takes a command and freezes; another is given it. */
-async function handedOn(
-  stage: ContractStage,
-  one: LeasedQueue,
-  two: LeasedQueue,
-): Promise<{ late: Delivery; fresh: Delivery }> {
-  const late = await stage.give(one, { submitter: 'me' })
-  const fresh = await stage.takeOne(two)
-  assert.equal(fresh.envelope.id, late.envelope.id)
-  return { late, fresh }
-}
-
 /** Tells that commands start, and is sure that they still may. */
 async function started(queue: LeasedQueue, deliveries: readonly Delivery[]): Promise<void> {
   const done = deliveries.map(() => 'done')
@@ -41,7 +29,6 @@ interface Ledger {
   readonly late: Promise<void>[]
 }
 
-/** Does one of the things that become of a delivery. */
 async function meddle(
   queue: LeasedQueue,
   delivery: Delivery,
@@ -100,12 +87,20 @@ export const EXPIRY_CASES = new ContractCases()
 
 EXPIRY_CASES.where(BRIEFLY)({
   async 'a command whose lease has expired is given out under another fence'(stage, one, two) {
-    const { late, fresh } = await handedOn(stage, one, two)
+    const late = await stage.give(one, { submitter: 'me' })
+    const fresh = await stage.takeOne(two)
+    assert.equal(fresh.envelope.id, late.envelope.id)
     assert.notEqual(fresh.fence, late.fence)
-    assert.equal(late.deliveries, 1)
-    assert.equal(fresh.deliveries, 2)
+    assert.deepEqual([late.deliveries, fresh.deliveries], [1, 2])
     assert.equal(fresh.envelope.retryCount, 0)
+    // A worker that has lost its lease has no say in the command any more.
+    await stale(one, late)
+    assert.deepEqual((await two.extend([fresh])).lost, [])
     await finish(two, [fresh])
+    assert.equal(await complete(one, late, 'from a zombie'), 'stale')
+    const { success, workerId } = await endOf(one, late.envelope)
+    assert.deepEqual([success, workerId], [true, two.workerId])
+    assert.deepEqual(await two.dead.list(), [])
   },
   async 'the same worker is given its expired command under another fence too'(stage, queue) {
     const late = await stage.give(queue)
@@ -126,23 +121,9 @@ EXPIRY_CASES.where(BRIEFLY)({
     const given = await stage.take(two, 10)
     assert.deepEqual(idsOf(given), idsOf([...old, ...young]))
   },
-  async 'a worker that has lost its lease has no say in the command any more'(stage, one, two) {
-    const { late, fresh } = await handedOn(stage, one, two)
-    await stale(one, late)
-    assert.deepEqual((await two.extend([fresh])).lost, [])
-    await finish(two, [fresh])
-    assert.ok((await endOf(two, fresh.envelope)).success)
-    assert.deepEqual(await two.dead.list(), [])
-  },
-  async 'a zombie that completes after the second worker changes nothing'(stage, one, two) {
-    const { late, fresh } = await handedOn(stage, one, two)
-    await finish(two, [fresh])
-    assert.equal(await complete(one, late, 'from a zombie'), 'stale')
-    assert.equal((await endOf(one, late.envelope)).workerId, two.workerId)
-  },
   async 'a failed run after an expiry begins the count of deliveries again'(stage, one, two) {
-    const { fresh } = await handedOn(stage, one, two)
-    await two.release([fresh], { reason: 'retry' })
+    await stage.give(one)
+    await two.release([await stage.takeOne(two)], { reason: 'retry' })
     const again = await stage.takeOne(two)
     assert.equal(again.deliveries, 1)
     assert.equal(again.envelope.retryCount, 1)

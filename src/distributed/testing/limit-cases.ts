@@ -24,7 +24,6 @@ interface Grant {
   readonly count: number
 }
 
-/** Asks for tokens as fast as they come. */
 async function collect(
   queue: LeasedQueue,
   rate: SharedRate,
@@ -69,7 +68,6 @@ const GROUPS = { needs: ['groups'] } as const
 /** All groups meet in one partition. */
 const TOGETHER = { ...GROUPS, numPartitions: 1 } as const
 
-/** Commands of a group, in its partition. */
 function some(
   stage: ContractStage,
   group: string,
@@ -80,7 +78,6 @@ function some(
   return stage.envelopes(count, { group, partitionId, ...members })
 }
 
-/** A request for the lane under terms of its groups. */
 function under(groups: GroupTerms) {
   return { lanes: [demand('lane', { groups })] }
 }
@@ -162,7 +159,7 @@ LIMIT_CASES.where({ needs: ['rates'] })({
     await pause(second.retryAfterMs + 5)
     assert.ok((await queue.limits.takeTokens('lane', rate, 5)).granted >= 1)
   },
-  async 'no more tokens are granted than were asked for, nor than the limit'(_, queue) {
+  async 'no more tokens are granted than asked for, nor than the limit'(_, queue) {
     const rate = { limit: 10, windowMs: 60_000 }
     assert.equal((await queue.limits.takeTokens('lane', rate, 3)).granted, 3)
     const { granted } = await queue.limits.takeTokens('lane', rate, 1000)
@@ -197,17 +194,12 @@ LIMIT_CASES.where({ needs: ['rates'] })({
 })
 
 LIMIT_CASES.where(SLOTS)({
-  async 'there are no more slots than max'(_, { limits }) {
+  async 'there are no more slots than max; who has one keeps it until it is given back'(_, one) {
+    const { limits } = one
     assert.deepEqual(await limits.takeSlots('lane', 2, ['a', 'b', 'c']), ['a', 'b'])
     assert.deepEqual(await limits.takeSlots('lane', 2, ['d']), [])
     assert.deepEqual(await limits.takeSlots('other', 2, ['d']), ['d'])
-  },
-  async 'who has a slot keeps it'(_, { limits }) {
-    await limits.takeSlots('lane', 2, ['a', 'b'])
     assert.deepEqual((await limits.takeSlots('lane', 2, ['c', 'b', 'a'])).toSorted(), ['a', 'b'])
-  },
-  async 'a slot that is given back is free'(_, { limits }) {
-    await limits.takeSlots('lane', 2, ['a', 'b'])
     await limits.releaseSlots('lane', ['a', 'unknown'])
     assert.deepEqual(await limits.takeSlots('lane', 2, ['c', 'd']), ['c'])
   },
@@ -299,18 +291,17 @@ LIMIT_CASES.where({ needs: ['lanes'] })({
 })
 
 LIMIT_CASES.where(GROUPS)({
-  async 'a command keeps its group'(stage, queue) {
+  async 'a command keeps its group, and must be in the partition of it'(stage, queue) {
+    const { numPartitions } = stage.settings
+    const partitionId = (groupPartition('a', numPartitions) + 1) % numPartitions
+    const [stray] = some(stage, 'a', 1, { partitionId })
+    await refused('another partition', queue.enqueueMany([stray!]), 'CORELANE_INVALID_ENVELOPE')
     const [one] = some(stage, 'a "group" – ü', 1)
     const given = (await stage.giveAll(queue, [one!]))[0]!
     assert.equal(given.envelope.group, one!.group)
     assert.equal(given.startByMs, undefined)
     await finish(queue, [given])
     await holds(queue, { waiting: 0 })
-  },
-  async 'a command must be in the partition of its group'(stage, queue) {
-    const partitionId = (groupPartition('a', stage.settings.numPartitions) + 1) % 4
-    const [stray] = some(stage, 'a', 1, { partitionId })
-    await refused('another partition', queue.enqueueMany([stray!]), 'CORELANE_INVALID_ENVELOPE')
   },
   async 'a worker that waits is given a command of a group as it comes'(stage, queue) {
     const waiting = stage.woken(queue)
@@ -384,17 +375,14 @@ LIMIT_CASES.where(TOGETHER)({
   async 'commands with and without a group share a lane'(stage, queue) {
     const plain = await stage.fill(queue, stage.envelopes(20))
     await stage.fill(queue, some(stage, 'a', 20))
-    const given = await stage.take(queue, 40)
+    // No more is given than is wanted of it.
+    const given = await queue.lease(stage.request({ lanes: [demand('lane', { max: 3 })] }))
+    assert.equal(given.length, 3)
+    given.push(...(await stage.take(queue, 37)))
     assert.deepEqual(tally(given), { '': 20, a: 20 })
     const others = given.filter(({ envelope }) => envelope.group === undefined)
     assert.deepEqual(idsOf(others), idsOf(plain))
     await finish(queue, given)
-  },
-  async 'no more is given than is wanted of a lane'(stage, queue) {
-    await stage.fill(queue, stage.envelopes(10))
-    await stage.fill(queue, some(stage, 'a', 10))
-    const given = await queue.lease(stage.request({ lanes: [demand('lane', { max: 3 })] }))
-    assert.equal(given.length, 3)
   },
   async 'every way to end a delivery gives its slot back, once'(stage, queue) {
     const terms = under({ concurrency: 1 })
