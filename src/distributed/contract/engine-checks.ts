@@ -120,7 +120,6 @@ export function idOf(command: CommandReference | string): string {
   return typeof command === 'string' ? command : command?.commandId
 }
 
-/** Checks how a command is named from outside. */
 function checkCommand(queue: QueuePartitions, command: CommandReference | string): void {
   checkName('commandId', idOf(command))
   if (typeof command !== 'string') checkPartition(queue, command.partitionId)
@@ -192,7 +191,6 @@ function checkDemand(demand: LaneDemand): void {
   if (rate !== undefined) checkRate(laneId, rate)
 }
 
-/** Checks and copies the rate of a lane. */
 function checkRate(laneId: string, rate: SharedRate): SharedRate {
   const { limit, windowMs } = rate ?? {}
   return checkOptions(`rate of lane ${laneId}`, { limit, windowMs }, RATE_RULES)

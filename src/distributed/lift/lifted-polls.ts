@@ -16,7 +16,6 @@ export type TakeNext = (partitionId: number) => Promise<CommandEnvelope | undefi
  */
 const KEPT_MAX = 256
 
-/** What is left of a request. */
 interface Wanted {
   /** Most of each lane; undefined: any lane will do. */
   readonly lanes?: Map<string, number>
@@ -115,7 +114,6 @@ export class LiftedPolls {
   }
 }
 
-/** Moves what is wanted, in order. */
 function takeKept(kept: CommandEnvelope[], wanted: Wanted, taken: CommandEnvelope[]): void {
   for (let index = 0; index < kept.length && wanted.left > 0; ) {
     const envelope = kept[index]!

@@ -103,7 +103,6 @@ export class LocalArchive<Command = unknown> {
     return this.dead.delete(id)
   }
 
-  /** Dead commands, the oldest first. */
   listDead(max: number): DeadCommand[] {
     return [...this.dead.values()].slice(0, max)
   }

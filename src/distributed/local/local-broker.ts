@@ -43,7 +43,6 @@ import type { LocalQueuePlan } from './local-plan.ts'
 export interface LocalBrokerEvents {
   /** A command has ended; called before the call that ended it returns. */
   ended(envelope: CommandEnvelope, result: CommandResult): void
-  /** A command that a worker has was cancelled. */
   cancelled(workerId: string, fence: string): void
 }
 
@@ -68,7 +67,6 @@ export class LocalBroker {
   )
   readonly #leased = new Chain<LocalCommand>()
   readonly archive: LocalArchive<LocalCommand>
-  /** Lanes of which nothing is given out. */
   readonly paused = new Set<string>()
   /** Waiting and leased ones by lane and by partition. */
   readonly #laneCounts = new Map<string, { count: number }>()

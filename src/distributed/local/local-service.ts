@@ -20,7 +20,6 @@ export interface LocalWorker {
   readonly ends: Set<() => void>
 }
 
-/** A worker that waits for its first command. */
 interface Wait {
   readonly worker: LocalWorker
   readonly request: LeaseRequest
@@ -90,7 +89,6 @@ export class LocalService implements LocalBrokerEvents {
   readonly #waits = new Set<Wait>()
   /** Of results, by submitter; called after the call that ended the command. */
   readonly results = new Listeners<[CommandResult]>()
-  /** Of reports, by submitter. */
   readonly progress = new Listeners<[string, unknown]>()
   /** Of paused lanes, and of limits that were set. */
   readonly pauses = new Listeners<[string]>()
@@ -124,7 +122,6 @@ export class LocalService implements LocalBrokerEvents {
     }
   }
 
-  /** Gives commands to a worker as soon as there are some. */
   async lease(worker: LocalWorker, request: LeaseRequest): Promise<Delivery[]> {
     const given = this.with((broker, now) => broker.lease(worker.workerId, request, now))
     const { waitMs, signal } = request

@@ -19,7 +19,6 @@ import { KEEP } from './scripts/keep.ts'
 import { RELEASE } from './scripts/release.ts'
 import { SCRIPT_MAX } from './scripts/script.ts'
 
-/** A command and how it ended. */
 export interface Completion {
   readonly delivery: Delivery
   readonly result: CommandResult

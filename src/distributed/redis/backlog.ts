@@ -23,7 +23,6 @@ interface Belief {
   isCurrent: boolean
 }
 
-/** What is believed of a partition. */
 interface PartitionBelief {
   readonly lanes: Map<string, Belief>
   /** When Redis said last what there is. */
@@ -39,7 +38,6 @@ interface PartitionBelief {
 type Lanes = readonly Pick<LaneDemand, 'laneId'>[]
 
 export class Backlog {
-  /** Whether announcements are received. */
   isReceiving = false
   /** How long a belief holds while they are not, in milliseconds. */
   holdsMs = 0
@@ -127,7 +125,6 @@ export class Backlog {
     this.add(partition, 'reapMs', 0)
   }
 
-  /** Nothing is known any more. */
   forget(): void {
     for (const one of this.#partitions.values()) one.lanes.clear()
   }
@@ -167,7 +164,6 @@ export class Backlog {
   }
 }
 
-/** What is asked of one partition. */
 export interface Share {
   readonly partition: number
   readonly max: number

@@ -91,7 +91,6 @@ export class RedisCaller {
     return this.repeat(attempt, script)
   }
 
-  /** Sends a command that may be sent again. */
   send(args: readonly (string | Buffer)[]): Promise<Reply> {
     return this.repeat(async () => (await this.#link.send(args)) as Reply)
   }

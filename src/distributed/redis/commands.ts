@@ -90,7 +90,6 @@ export function commandsIn(engine: RedisEngine): Behind<QueuedCommands> {
   }
 }
 
-/** Calls a listener with results of a submitter's commands. */
 export function onResult(
   engine: RedisEngine,
   submitter: string,
@@ -149,7 +148,6 @@ async function peek(
   })
 }
 
-/** Lists what waits in a partition. */
 async function peekAt(
   engine: RedisEngine,
   partition: number,

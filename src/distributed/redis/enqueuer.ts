@@ -14,7 +14,6 @@ import { laneOf } from './keys.ts'
 import { ENQUEUE } from './scripts/enqueue.ts'
 import { SCRIPT_MAX } from './scripts/script.ts'
 
-/** What one caller waits for. */
 interface Wish {
   readonly statuses: EnqueueStatus[]
   left: number

@@ -43,7 +43,6 @@ const HELD_UP_MS = 50
 /** Most lanes with groups that are remembered: names may come and go for ever. */
 const GROUPED_MAX = 10_000
 
-/** Somebody who waits, or will if nothing is found. */
 interface Waiter {
   readonly partitions: ReadonlySet<number>
   readonly lanes: ReadonlySet<string>
@@ -118,7 +117,6 @@ export class RedisFetcher extends RedisPart {
     return (await this.lease({ partitions: [partition], lanes, max: 1, waitMs: 0 }))[0]
   }
 
-  /** Commands came, or came back. */
   #announced({ partition, lane, amount }: Wake): void {
     this.#meet(lane)
     if (this.#backlog.announced(partition, lane, amount)) {
@@ -139,7 +137,6 @@ export class RedisFetcher extends RedisPart {
     }
   }
 
-  /** Commands were kept back. */
   keptBack(partition: number, lane: string, delayMs: number): void {
     const isNew = this.#meet(lane)
     if (!this.#backlog.announced(partition, lane, 0) && !isNew) return

@@ -50,11 +50,7 @@ export class Holdings {
     }
   }
 
-  /**
-   * Reads a fence.
-   *
-   * @returns Nothing if it is not one of this worker's.
-   */
+  /** Reads a fence; undefined if it is not one of this worker's. */
   partsOf({ fence, envelope }: DeliveryName): Fence | undefined {
     const own = `${this.#workerId}/${envelope.partitionId}/`
     if (typeof fence !== 'string' || !fence.startsWith(own)) return undefined
@@ -88,7 +84,6 @@ export class Holdings {
     return held && this.fence(partition, lane, entry, held.counter)
   }
 
-  /** Whether it knows that it has it. */
   has(partition: number, lane: string, entry: string): boolean {
     return this.#held.get(partition)?.has(`${lane}/${entry}`) === true
   }

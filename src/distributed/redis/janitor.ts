@@ -12,7 +12,6 @@ import { lanesOf } from './registry.ts'
 import { ROUND } from './scripts/round.ts'
 import { TIDY } from './scripts/tidy.ts'
 
-/** Rounds in the life of an empty lane. */
 const ROUNDS = 4
 
 const ROUND_MS_MIN = 100
@@ -32,7 +31,6 @@ export class Janitor extends RedisPart {
     this.#roundMs = Math.min(Math.max(roundMs, ROUND_MS_MIN), ROUND_MS_MAX)
   }
 
-  /** Does rounds from now on. */
   start(): void {
     if (this.#isStarted) return
     this.#isStarted = true

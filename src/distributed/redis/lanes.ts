@@ -18,7 +18,6 @@ import { LOOK_LANES } from './scripts/look-lanes.ts'
 import { PAUSE_LANE } from './scripts/pause-lane.ts'
 import { fixMeta, pairsOf } from './start-check.ts'
 
-/** Names under a key. */
 export function namesIn({ caller, plan }: RedisEngine, key: string): NameRegistry {
   return {
     announce: async (names, others = []) => {
@@ -34,7 +33,6 @@ export function namesIn({ caller, plan }: RedisEngine, key: string): NameRegistr
   }
 }
 
-/** Workers that announce themselves. */
 export function workersIn({ caller, keys, plan, report }: RedisEngine): Behind<WorkerRegistry> {
   const { workerId, leaseMs } = plan
   const say = (worker: string, ttlMs: number, standing: string): Promise<Reply[]> =>

@@ -48,7 +48,6 @@ export interface GivenCommand {
   readonly value: Buffer
 }
 
-/** An answer of the script. */
 export interface LeaseAnswer {
   readonly epoch: number
   /** By the clock of Redis. */

@@ -24,7 +24,6 @@ export class LinkLost extends Error {
   }
 }
 
-/** Whether what failed may go well later. */
 export function mayPass(error: unknown): boolean {
   return error instanceof LinkLost || TRANSIENT.test((error as Error).message)
 }
@@ -52,9 +51,7 @@ export class RedisLink {
   /** Why there is none, where there is none. */
   reason = 'not connected yet'
   #ping: NodeJS.Timeout | undefined
-  /** Waits for a connection. */
   readonly #lack = new Pause()
-  /** When an answer came last. */
   #heardMs = 0
   /** The wait before the next try. */
   readonly #rest = new Pause()
@@ -103,11 +100,7 @@ export class RedisLink {
     }
   }
 
-  /**
-   * Waits for a connection.
-   *
-   * @returns Whether there is one.
-   */
+  /** Waits for a connection; whether there is one. */
   async up(untilMs: number): Promise<boolean> {
     while (this.#client === undefined && !this.#isClosed) {
       const leftMs = untilMs - nowMs()

@@ -20,7 +20,6 @@ export interface ServerFacts {
   readonly hasMemoryBound: boolean | undefined
   readonly appendOnly: boolean | undefined
   readonly appendSync: string | undefined
-  /** Whether it is in Cluster mode. */
   readonly isCluster: boolean
 }
 

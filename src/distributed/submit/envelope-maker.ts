@@ -55,8 +55,6 @@ export class EnvelopeMaker {
   }
 
   /**
-   * Makes one.
-   *
    * @param wantsResult - Whether the submitter gets its result.
    * @throws ConfigError `CORELANE_INVALID_OPTION`, `CORELANE_INVALID_ENVELOPE`,
    * `CORELANE_DEGRADED`.

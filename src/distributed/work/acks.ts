@@ -25,7 +25,6 @@ export interface Starter {
   lose(held: readonly HeldCommand[], why: 'taken'): void
 }
 
-/** Lets commands start once their start counts. */
 export class StartReporter {
   readonly #core: WorkerCore
   readonly #starter: Starter

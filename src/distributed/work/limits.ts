@@ -76,7 +76,6 @@ function keepsRate(plan: LanePlan, { globalRate }: QueueCapabilities): boolean {
   return plan.rate?.isPerPartition === false && globalRate.includes(algorithmOf(plan))
 }
 
-/** The option that speaks of groups. */
 function askedOf({ concurrency, rate, weights }: LanePlan['groups']): string | undefined {
   if (rate !== undefined) return 'groupRateLimit'
   if (concurrency !== Number.POSITIVE_INFINITY) return 'groupConcurrency'
@@ -321,7 +320,6 @@ export class LaneLimiter {
     return tokens.granted >= candidates.length ? 0 : Math.max(1, tokens.retryAfterMs)
   }
 
-  /** Whether it was still waiting. */
   #submit(held: HeldCommand, tokenUntilMs: number): boolean {
     const index = held.isReady ? this.#waiting.indexOf(held) : -1
     if (index === -1) return false
