@@ -9,14 +9,7 @@ import { keep } from '../support/pools.ts'
 import { range } from '../support/range.ts'
 import type { RedisProcess } from '../support/redis-process.js'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
-import {
-  CliProcess,
-  CliSession,
-  type Ending,
-  fixture,
-  runCli,
-  toLines,
-} from './support/cli-process.ts'
+import { CliProcess, CliSession, type Ending, fixture, toLines } from './support/cli-process.ts'
 
 const handlers = fixture('cli-handlers.js')
 const PASSWORD = 'do-not-show-me'
@@ -55,6 +48,18 @@ const workerWords = (name: string) => ['worker', handlers, '--name', name, '--pa
 /** Runs a command that ends by itself. */
 const end = (...words: string[]): Promise<Ending> => within(session.run(words), words.join(' '))
 
+/** How commands end that no Redis is for, one after the other in a process of their own. */
+async function endsOf(commands: readonly (readonly string[])[]): Promise<Ending[]> {
+  const alone = new CliSession({})
+  const endings: Ending[] = []
+  try {
+    for (const words of commands) endings.push(await alone.run(words))
+  } finally {
+    alone.child.kill('SIGKILL')
+  }
+  return endings
+}
+
 /** The words of a run that sends commands through a queue. */
 const sending = (name: string, args: readonly string[]): readonly string[] =>
   ['run', '--queue', redis.url, '--name', name].concat(args)
@@ -74,8 +79,6 @@ async function takesCommands(worker: CliProcess): Promise<void> {
 /** Sends commands through the queue and waits for their results. */
 const run = (name: string, commands: readonly object[], ...args: string[]): Promise<Ending> =>
   within(session.run(sending(name, args), commands), 'a run')
-
-const send = (name: string, ...args: string[]): CliProcess => start(sending(name, args))
 
 /** Runs `corelane queue`. */
 const askQueue = (name: string, ...words: string[]): Promise<Ending> =>
@@ -99,12 +102,8 @@ describeWithRedis('the queue from the command line', () => {
   let absent: Promise<Ending[]>
 
   beforeAll(async () => {
-    absent = Promise.all([
-      runCli(['run', '--queue', absentUrl], [{}]),
-      runCli(['worker', handlers, '--queue', absentUrl]),
-      runCli(['queue', 'stats', '--queue', absentUrl]),
-      runCli(['dashboard', '--print', '--queue', absentUrl]),
-    ])
+    const commands = [['run'], ['queue', 'stats'], ['dashboard', '--print'], ['worker', handlers]]
+    absent = endsOf(commands.map((words) => [...words, '--queue', absentUrl]))
     redis = await startRedis({ password: PASSWORD })
     session = new CliSession({ CORELANE_QUEUE_URL: redis.url })
     const env = { CORELANE_QUEUE_URL: redis.url }
@@ -130,9 +129,7 @@ describeWithRedis('the queue from the command line', () => {
       priority: n === 0 ? 3 : undefined,
     }))
     const words = ['--ordered', '--key', 'user', '--allow-degraded']
-    const sender = send(name, ...words)
-    sender.child.stdin.end(toLines(commands))
-    const { code, stderr, results } = await within(sender.end(), 'a run')
+    const { code, stderr, results } = await run(name, commands, ...words)
     expect(stderr).toBe('')
     expect(code).toBe(0)
     expect(results.map(({ id, ok }) => ({ id, ok }))).toEqual(
@@ -344,20 +341,19 @@ describeWithRedis('the queue from the command line', () => {
 
   test('a command that takes its process down is dead-lettered alone', async () => {
     const name = newName()
-    const sender = send(name)
     const neighbours = range(12).map((id) => ({ id, type: 'wait', payload: { ms: 20, value: id } }))
-    sender.child.stdin.end(toLines([...neighbours, { id: 'killer', type: 'kill' }]))
+    const sent = run(name, [...neighbours, { id: 'killer', type: 'kill' }])
     let isOver = false
     let deaths = 0
     // As whatever keeps workers running would: one that died is started again.
     const keeping = (async () => {
       while (!isOver) {
         const worker = await startWorker(name, '--lease', '500', '--concurrency', '20')
-        await Promise.race([worker.end(), sender.end()])
+        await Promise.race([worker.end(), sent])
         if (worker.child.signalCode === 'SIGKILL') deaths++
       }
     })()
-    const { results } = await within(sender.end(), 'the run')
+    const { results } = await sent
     isOver = true
     await keeping
     const failed = results.filter(({ ok }) => !ok)
@@ -380,6 +376,8 @@ describeWithRedis('the queue from the command line', () => {
   test('a worker takes the lanes it is told to take, and --drain bounds how long they run on', async () => {
     const name = newName()
     const { queue, submitter } = await openQueue(name)
+    // As `corelane worker` finds it, which says nothing of partitions either.
+    expect([queue.strategy, queue.numPartitions]).toEqual(['balanced', 8])
     const worker = await startWorker(name, '--lanes', 'skill,query', '--drain', '100')
     await submitter.enqueue('prompt', 'echo')
     expect(await within(submitter.submit('skill', 'echo', 5), 'a result')).toBe(5)
@@ -392,7 +390,7 @@ describeWithRedis('the queue from the command line', () => {
   })
 
   test('a run that is told to stop prints what is in flight', async () => {
-    const sender = send(shared)
+    const sender = start(sending(shared, []))
     sender.child.stdin.write(toLines([{ id: 1, type: 'linger', payload: { ms: 300, value: 2 } }]))
     await within(sharedWorker.says('stderr', 'lingering'), 'a command that runs')
     sender.child.kill('SIGTERM')
@@ -401,14 +399,10 @@ describeWithRedis('the queue from the command line', () => {
     expect(code).toBe(143)
   })
 
-  test('a worker and a program that say nothing of partitions meet in one queue', async () => {
-    const programs = newName()
-    const opened = [await openQueue(programs), await openQueue(shared)]
-    await startWorker(programs)
-    for (const { queue, submitter } of opened) {
-      expect([queue.strategy, queue.numPartitions]).toEqual(['balanced', 8])
-      expect(await within(submitter.submit('prompt', 'echo', 5), 'a result')).toBe(5)
-    }
+  test('a program that says nothing of partitions meets such a worker in one queue', async () => {
+    const { queue, submitter } = await openQueue(shared)
+    expect([queue.strategy, queue.numPartitions]).toEqual(['balanced', 8])
+    expect(await within(submitter.submit('prompt', 'echo', 5), 'a result')).toBe(5)
   })
 
   test('a payload that holds itself leaves the other commands their lines', async () => {
@@ -481,14 +475,13 @@ test('arguments that make no sense exit with 2 and say why', async () => {
     [['queue', 'pause', '--lane', 'a b', '--queue', url], '--lane is "a b"; allowed: 1 to 128 of'],
     [['queue', 'purge', '--all', '--queue', url], 'purge --all drops them for good: add --yes'],
   ]
-  const alone = new CliSession({})
-  for (const [args, complaint] of complaints) {
-    const { code, stdout, stderr } = await within(alone.run(args), complaint)
+  const endings = await within(endsOf(complaints.map(([args]) => args)), 'refusals')
+  for (const [at, [args, complaint]] of complaints.entries()) {
+    const { code, stdout, stderr } = endings[at]!
     expect(stderr).toContain(complaint)
     expect(stderr).not.toContain('secret')
     expect({ args, code, stdout }).toEqual({ args, code: 2, stdout: '' })
   }
-  alone.child.kill('SIGKILL')
 })
 
 test('without the package redis the command line says what to install', async () => {

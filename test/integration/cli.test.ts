@@ -13,11 +13,6 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as
 
 type Input = string | Buffer | readonly object[]
 
-/** Runs commands in a process of their own. */
-function runAlone(args: readonly string[], input: Input) {
-  return runCli(['run', handlers, ...args], input)
-}
-
 /** Runs commands in the session. */
 function run(args: readonly string[], input: Input) {
   return session.run(['run', handlers, ...args], input)
@@ -27,7 +22,7 @@ const session = new CliSession({})
 afterAll(() => void session.child.kill('SIGKILL'))
 
 test('commands become results with their id, value, partition and duration', async () => {
-  const { code, results, stderr } = await runAlone(
+  const { code, results, stderr } = await run(
     ['--partitions', '2'],
     [
       { id: 'a', type: 'echo', payload: { n: [1, 2] } },
@@ -46,7 +41,7 @@ test('commands become results with their id, value, partition and duration', asy
 })
 
 test('a failed command prints its error with code and cause, and the exit code is 1', async () => {
-  const { code, results, stderr } = await runAlone(
+  const { code, results, stderr } = await run(
     ['--ordered', '--stack'],
     [{ type: 'fail', payload: 'bad' }, { type: 'throwText' }, { type: 'echo', payload: 1 }],
   )
@@ -160,7 +155,7 @@ test.each([
 test('what a handler prints goes to stderr and leaves the results alone', async () => {
   const ways = ['print', 'printByProcess', 'printDirectly']
   const commands = ways.map((type) => ({ type, payload: `hello by ${type}` }))
-  const { code, results, stderr } = await runAlone(['--ordered'], commands)
+  const { code, results, stderr } = await runCli(['run', handlers, '--ordered'], commands)
   expect(code).toBe(0)
   expect(results.map(({ ok, value }) => [ok, value])).toEqual(
     commands.map(({ payload }) => [true, payload.length]),
@@ -205,7 +200,7 @@ test('a handler module that is missing exits with 2 and runs nothing', async () 
 })
 
 test('a handler module that throws while it loads exits with 2 and shows the causes', async () => {
-  const { code, stderr } = await runCli(['run', fixture('cli-fails-to-load.js')])
+  const { code, stderr } = await session.run(['run', fixture('cli-fails-to-load.js')])
   expect(code).toBe(2)
   expect(stderr).toContain('this module cannot load')
   expect(stderr).toContain('cause: the deeper reason')
