@@ -24,8 +24,8 @@ type Files = Readonly<Record<string, string>>
 function project(parent: string, files: Files): string {
   const folder = mkdtempSync(join(parent, 'typescript-'))
   folders.push(folder)
+  for (const name of ['node_modules', 'old']) mkdirSync(join(folder, name))
   for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text)
-  mkdirSync(join(folder, 'node_modules'))
   symlinkSync(ROOT, join(folder, 'node_modules/corelane'), 'junction')
   return folder
 }
@@ -50,7 +50,7 @@ async function run(cwd: string, ...args: readonly string[]): Promise<string> {
   })
   const closed = new Promise((resolve) => child.once('close', resolve))
   try {
-    await within(closed, args.join(' '), 60_000)
+    await within(closed, args.join(' '), 100_000)
   } finally {
     child.kill('SIGKILL')
   }
@@ -87,28 +87,56 @@ const TYPES: Files = {
 }
 
 /** Syntax that is more than types. */
+const ENUM = "enum Words { Hello = 'hello' }"
 const MORE: Files = {
   ...TYPES,
-  'handlers.ts': `
-    enum Words { Hello = 'hello' }
-    export const greet = ({ name }: { name: string }): string => \`\${Words.Hello} \${name}\``,
+  'hello.ts': `${ENUM}\nexport const hello: string = Words.Hello`,
 }
 
 const TSX = require.resolve('tsx/package.json')
 
+const GREET = 'export const greet = ({ name }: { name: string }): string => `hello ${name}`'
+
 test.each([
-  ['node', ['app.mjs']],
   ['node --import tsx', ['--import', 'tsx', 'app.ts']],
   ['tsx', [join(TSX, '../dist/cli.mjs'), 'app.ts']],
 ])('in a project with tsx, %s finds and loads the source', async (_, args) => {
-  const app = appOf('./handlers.js', './more.js')
+  const app = `const typed: number = 1\n${appOf('./handlers.js')}\nexport { typed }`
+  const folder = projectWithTools({ ...MORE, 'app.ts': app })
+  expect(await run(folder, ...args)).toBe('hello you')
+})
+
+test('in a project with tsx, node finds and loads what each URL means', async () => {
+  const urls: [url: string, said: string | RegExp][] = [
+    ['handlers.js', 'hello you'],
+    // URLs of each kind of JavaScript, in packages of both types.
+    ['common.cjs', 'hello you'],
+    ['old/handlers.js?v=1#a', 'hello you'],
+    ['old/modern.mjs', 'hello you'],
+    // A module that exists is loaded, whatever lies beside it.
+    ['compiled.js', 'compiled'],
+    // What the source itself throws, and imports that find nothing, are told as they are.
+    ['broken.js', /^CORELANE_[\s\S]*Error: broken on purpose/],
+    ['lost.js', /^CORELANE_[\s\S]*Cannot find module .*nowhere\.js/],
+    ['none.js', /^CORELANE_[\s\S]*Cannot find module .*none\.js/],
+  ]
   const folder = projectWithTools({
-    ...TYPES,
-    'app.mjs': app,
-    'app.ts': `const typed: number = 1\n${app}\nexport { typed }`,
-    'more.ts': MORE['handlers.ts']!,
+    ...MORE,
+    'app.mjs': appOf(...urls.map(([url]) => `./${url}`)),
+    'common.cts': GREET.replace('export const greet', 'exports.greet'),
+    'old/package.json': '{}',
+    'old/handlers.ts': GREET,
+    'old/modern.mts': GREET,
+    'compiled.ts': GREET,
+    'compiled.js': `export const greet = () => 'compiled'`,
+    'broken.ts': `const text: string = 'broken on purpose'\nthrow new Error(text)\nexport const greet = 1`,
+    'lost.ts': `export * from './deeper.js'`,
+    'deeper.ts': `export * from './nowhere.js'`,
   })
-  expect(await run(folder, ...args)).toBe('hello you\nhello you')
+  const said = (await run(folder, 'app.mjs')).split(/\n(?=CORELANE_|hello |compiled)/)
+  expect(said).toEqual(
+    urls.map(([, says]) => (typeof says === 'string' ? says : expect.stringMatching(says))),
+  )
 })
 
 test('vitest finds and loads the source in forks and in threads', async () => {
@@ -133,23 +161,22 @@ test('vitest finds and loads the source in forks and in threads', async () => {
   expect(await run(folder, vitest, 'run', '--no-color')).toContain('2 passed (2)')
 })
 
-test('without tsx the source loads where node strips types; else the error says what to do', async () => {
-  const said = await run(projectWithout(TYPES), 'app.mjs')
-  if (stripsTypes) expect(said).toBe('hello you')
+test('without tsx the source loads where node strips types, which is not all; else the error says what to do', async () => {
+  const app = { 'app.mjs': appOf('./handlers.js', './more.js') }
+  const more = { 'more.ts': `${ENUM}\n${GREET}` }
+  const folder = projectWithout({ ...TYPES, ...app, ...more })
+  const [types, enums] = (await run(folder, 'app.mjs')).split(/\n(?=CORELANE_)/)
+  if (stripsTypes) expect(types).toBe('hello you')
   else {
-    expect(said).toContain('CORELANE_HANDLERS_FAILED')
-    expect(said).toContain('Unknown file extension ".ts"')
-    expect(said).toContain(
+    expect(types).toContain('CORELANE_HANDLERS_FAILED')
+    expect(types).toContain('Unknown file extension ".ts"')
+    expect(types).toContain(
       'run it with Node.js 22.18 or newer, install tsx (npm install --save-dev tsx), or give the compiled JavaScript',
     )
   }
-})
-
-test('without tsx the error about syntax that is more than types says what to do', async () => {
-  const said = await run(projectWithout(MORE), 'app.mjs')
-  expect(said).toContain('CORELANE_HANDLERS_FAILED')
-  expect(said).toContain('install tsx (npm install --save-dev tsx)')
-  expect(said.includes('22.18')).toBe(!stripsTypes)
+  expect(enums).toContain('CORELANE_HANDLERS_FAILED')
+  expect(enums).toContain('install tsx (npm install --save-dev tsx)')
+  expect(enums!.includes('22.18')).toBe(!stripsTypes)
 })
 
 test('a hook for `require` loads the source where node does not', async () => {
@@ -160,41 +187,4 @@ test('a hook for `require` loads the source where node does not', async () => {
   })
   const said = await run(folder, '--require', './hook.cjs', 'app.mjs')
   expect(said).toBe('hello you')
-})
-
-test('URLs of each kind of JavaScript find their sources, in packages of both types', async () => {
-  const es = 'export const greet = ({ name }: { name: string }): string => `hello ${name}`'
-  const common = es.replace('export const greet', 'exports.greet')
-  for (const [manifest, files] of [
-    ['{}', { 'handlers.ts': es, 'modern.mts': es }],
-    ['{ "type": "module" }', { 'handlers.ts': es, 'common.cts': common }],
-  ] as const) {
-    const urls = Object.keys(files).map((name) => `./${name.replace('ts', 'js')}`)
-    const app = { 'app.mjs': appOf(...urls, './handlers.js?v=1#a') }
-    const folder = projectWithTools({ 'package.json': manifest, ...app, ...files })
-    expect(await run(folder, 'app.mjs')).toBe('hello you\nhello you\nhello you')
-  }
-})
-
-test('a module that exists is loaded, whatever lies beside it', async () => {
-  const folder = projectWithTools({
-    ...MORE,
-    'handlers.js': `export const greet = () => 'compiled'`,
-  })
-  expect(await run(folder, 'app.mjs')).toBe('compiled')
-})
-
-test('what the source itself throws, and imports that find nothing, are told as they are', async () => {
-  const throwing = `const text: string = 'broken on purpose'\nthrow new Error(text)\nexport const greet = 1`
-  const folder = projectWithTools({
-    'package.json': '{ "type": "module" }',
-    'app.mjs': appOf('./broken.js', './lost.js', './none.js'),
-    'broken.ts': throwing,
-    'lost.ts': `export * from './deeper.js'`,
-    'deeper.ts': `export * from './nowhere.js'`,
-  })
-  const [broken, lost, none] = (await run(folder, 'app.mjs')).split(/^(?=CORELANE_)/m)
-  expect(broken).toContain('Error: broken on purpose')
-  expect(lost).toMatch(/Cannot find module .*nowhere\.js/)
-  expect(none).toMatch(/Cannot find module .*none\.js/)
 })
