@@ -2,14 +2,8 @@
 // Must not: pass on control characters, which come from names and errors of another process.
 
 import { epochMs } from '../base/clock.ts'
-import type { Histogram, QueueWorker } from '../index.ts'
-import type {
-  DashboardNews,
-  ManagerNews,
-  QueueLane,
-  QueueNews,
-  ShownRate,
-} from './dashboard-news.ts'
+import type { Histogram } from '../index.ts'
+import type { DashboardNews, ManagerNews, QueueNews, ShownRate } from './dashboard-news.ts'
 
 /** Where the lines go. */
 export interface Screen {
@@ -29,6 +23,8 @@ interface Column {
   readonly title: string
   readonly isText?: boolean
   readonly cells: readonly Cell[]
+  /** Of the first column: how many rows there are, of which some may have been sent. */
+  readonly total?: number | undefined
 }
 
 /** A command that waits longer shows as bad. */
@@ -89,7 +85,7 @@ export class TopScreen {
     const ofManager = isOfManager
       ? [lanesOf(news), ...filled(groupsOf(news)), partitionsOf(news)]
       : []
-    const ofQueue = filled(queueLanesOf(queue?.lanes ?? []), workersOf(queue?.workers ?? []))
+    const ofQueue = queue ? filled(queueLanesOf(queue), workersOf(queue)) : []
     const rows = rowsOf([...ofManager, ...ofQueue], screen.rows)
     const draw = (tables: readonly Column[][]): string[] =>
       tables.flatMap((columns, i) => [...(i > 0 ? [''] : []), ...table(columns, screen, rows)])
@@ -226,10 +222,10 @@ function summaryOf({ error, ...queue }: QueueNews, screen: Screen): string[] {
   ]
 }
 
-function queueLanesOf(lanes: readonly QueueLane[]): Column[] {
+function queueLanesOf({ lanes = [], laneCount: total }: QueueNews): Column[] {
   const { figure, text } = columnsOf(lanes)
   return [
-    text('LANE', laneText),
+    { ...text('LANE', laneText), total },
     figure('WAITING', ({ waiting }) => cell(count(waiting))),
     figure('LEASED', ({ leased }) => cell(count(leased))),
     figure('DEAD', ({ dead }) => cell(count(dead), dead > 0)),
@@ -239,10 +235,10 @@ function queueLanesOf(lanes: readonly QueueLane[]): Column[] {
   ]
 }
 
-function workersOf(workers: readonly QueueWorker[]): Column[] {
+function workersOf({ workers = [], workerCount: total }: QueueNews): Column[] {
   const { figure, text } = columnsOf(workers)
   return [
-    text('WORKER', ({ workerId }) => workerId),
+    { ...text('WORKER', ({ workerId }) => workerId), total },
     text(
       'STATE',
       ({ state }) => state,
@@ -304,9 +300,9 @@ function table(all: readonly Column[], screen: Screen, max: number): string[] {
     line(({ title }) => ({ text: title })),
     screen.columns,
   )
-  const { length } = all[0]!.cells
-  const rows = length > max ? max - 1 : length
+  const { cells: sent, total = sent.length } = all[0]!
+  const rows = Math.min(sent.length, total > max ? max - 1 : max)
   const body = Array.from({ length: rows }, (_, row) => line(({ cells }) => cells[row]!))
-  if (length > max) body.push(cut(`… ${length - rows} more`, screen.columns))
+  if (total > rows) body.push(cut(`… ${count(total - rows)} more`, screen.columns))
   return [bold(head, screen), ...body]
 }

@@ -302,7 +302,7 @@ function showQueue(queue) {
   at('queue-error').hidden = queue.error === undefined
   if (at('queue-error').textContent !== (queue.error ?? '')) at('queue-error').textContent = queue.error ?? ''
   if (queue.lanes === undefined) return
-  const more = queue.laneCount > queue.lanes.length ? ', the first ' + queue.lanes.length + ' of ' + queue.laneCount + ' lanes' : ''
+  const more = queue.laneCount > queue.lanes.length ? ', the fullest ' + queue.lanes.length + ' of ' + queue.laneCount + ' lanes' : ''
   at('queue-counts').textContent = count(queue.waiting) + ' waiting, ' + count(queue.leased) + ' leased, ' + count(queue.delayed) + ' delayed' + more
   const filter = at('filter').value
   const names = new Set()

@@ -103,7 +103,7 @@ interface LaneOfQueue extends LaneCounts, Omit<LimitsOfQueue, 'laneId'> {
 interface QueueNews extends LaneCounts {
   readonly lanes: readonly LaneOfQueue[]
   readonly workers: readonly QueueWorker[]
-  /** How many lanes and workers there are, of which the first are shown. */
+  /** How many lanes and workers there are, of which the fullest and the first are shown. */
   readonly laneCount: number
   readonly workerCount: number
 }
@@ -165,7 +165,12 @@ export function newsOf(
   const names = [
     ...new Set([...named.keys(), ...paused, ...limited.keys(), ...served.keys()]),
   ].sort()
-  const lanes = names.slice(0, ROWS_SHOWN).map((name) => ({
+  const heldBy = (name: string): number => {
+    const lane = named.get(name) ?? NOTHING
+    return lane.waiting + lane.delayed + lane.leased + lane.dead
+  }
+  const fullest = [...names].sort((a, b) => heldBy(b) - heldBy(a)).slice(0, ROWS_SHOWN)
+  const lanes = fullest.sort().map((name) => ({
     ...(named.get(name) ?? NOTHING),
     ...limited.get(name),
     name,

@@ -213,6 +213,15 @@ test('on a low terminal long tables give way to short ones, and say how much is 
   expect(text).toMatch(/lane-1 .*\n… 2\d more\n\nWORKER .*\nworker-0 .*\nworker-1 /s)
 })
 
+test('lanes of a queue that were not sent are counted among those left out', () => {
+  const queue = { ...queueOf(30, 2), laneCount: 1_000 }
+  for (const rows of [200, 20]) {
+    const lines = new TopScreen().render({ queue }, { ...WIDE, rows })
+    const shown = lines.filter((line) => line.startsWith('lane-')).length
+    expect(lines).toContain(`… ${1_000 - shown} more`)
+  }
+})
+
 test('on a very low terminal each table shows its first row, until there is no room for more', () => {
   const lines = new TopScreen().render({ queue: queueOf(30, 2) }, { ...WIDE, rows: 6 })
   expect(lines.slice(3, 5)).toEqual([expect.stringMatching(/^lane-0 /), '… 29 more'])

@@ -1,6 +1,11 @@
 import { expect, test } from 'vitest'
 import { checkOptions } from '../../../src/base/options.ts'
-import { COMMAND_RULES, commandInfo, isOrdinary, KEY_LENGTH_MAX } from '../../../src/model/command.ts'
+import {
+  COMMAND_RULES,
+  commandInfo,
+  isOrdinary,
+  KEY_LENGTH_MAX,
+} from '../../../src/model/command.ts'
 
 test('a command has priority 128, no delay, and nothing else unless it is told', () => {
   expect(checkOptions('command', {}, COMMAND_RULES)).toEqual({

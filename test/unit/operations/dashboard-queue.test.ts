@@ -33,7 +33,16 @@ test('a lane is shown that is counted, served, paused or limited', () => {
   expect([news.laneCount, news.workerCount]).toEqual([4, 2])
 })
 
-test('of many lanes and workers the first are shown, and how many there are', () => {
+test('of many lanes those that hold most are shown, in the order of their names', () => {
+  const names = range(1000).map((n) => `n${String(n).padStart(4, '0')}`)
+  const entries = names.map((name, n) => [name, n < 900 ? none : { ...none, waiting: n }])
+  const byLane = Object.fromEntries(entries)
+  const { lanes } = newsOf({ ...none, lanes: {}, byLane, partitions: [] }, [], [], [])
+  const shown = [...names.slice(0, 100), ...names.slice(900)]
+  expect(lanes.map(({ name }) => name)).toEqual(shown)
+})
+
+test('of many lanes and workers some are shown, and how many there are', () => {
   const names = range(1000).map((n) => `n${String(n).padStart(4, '0')}`)
   const byLane = Object.fromEntries(names.map((name) => [name, none]))
   const workers = names.map((name, n) => worker(name, n === 1 ? names : ['n0000']))
