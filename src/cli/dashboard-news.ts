@@ -111,7 +111,7 @@ export async function* readNews(
   signal: AbortSignal,
 ): AsyncGenerator<DashboardNews, void, undefined> {
   const headers = { authorization: `Bearer ${token}` }
-  const response = await fetch(new URL('/api/events', url), { headers, signal }).catch(
+  const response = await fetch(new URL('api/events', url), { headers, signal }).catch(
     (error: unknown) => {
       const { cause } = error as { cause?: { code?: string } }
       if (signal.aborted) return undefined

@@ -56,7 +56,7 @@ const BODY = `
 const PROGRAM = `
 const at = (id) => document.getElementById(id)
 const token = new URLSearchParams(location.hash.slice(1)).get('token') ?? ''
-const api = (path, method = 'GET') => fetch('/api/' + path, { method, headers: { authorization: 'Bearer ' + token } })
+const api = (path, method = 'GET') => fetch('api/' + path, { method, headers: { authorization: 'Bearer ' + token } })
   .catch(() => Response.json({ error: 'The program does not answer.' }, { status: 503 }))
 const ms = (value) => value < 1 ? (value * 1000).toFixed(0) + ' µs' : value < 1000 ? value.toFixed(1) + ' ms' : value < 120000 ? (value / 1000).toFixed(1) + ' s' : value < 7200000 ? (value / 60000).toFixed(0) + ' min' : (value / 3600000).toFixed(0) + ' h'
 const of = (subject) => '?of=' + encodeURIComponent(subject)

@@ -2,6 +2,9 @@
 // happened yet, that the manager has ended, that the connection is lost, or that the token is
 // missing. Method: real servers, a proxy that falls silent, headless Chromium.
 
+import { once } from 'node:events'
+import { createServer, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import type { Dashboard, DashboardOptions, QueueManager, QueueManagerOptions } from 'corelane'
 import { LocalDistributedQueue, QueueMetrics, RetryPolicy } from 'corelane'
 import { afterEach, beforeAll, expect, test } from 'vitest'
@@ -138,6 +141,36 @@ describeWithBrowser('the page', () => {
     await browser.until(`${state} === 'The connection was lost; connecting again.'`)
     proxy.pass()
     await browser.until(`${state} === 'live'`)
+  })
+
+  test('works below a path that a proxy takes off', async () => {
+    const [, dashboard] = await serve()
+    const { port, hash } = new URL(dashboard.url)
+    const proxy = createServer((from, to) => {
+      if (!from.url!.startsWith('/ops/corelane/')) {
+        to.writeHead(404).end()
+        return
+      }
+      const path = from.url!.slice('/ops/corelane'.length)
+      const { method, headers } = from
+      const asked = request({ port, path, method, headers }, (answer) => {
+        to.writeHead(answer.statusCode!, answer.headers)
+        answer.pipe(to)
+      })
+      asked.on('error', () => to.destroy())
+      from.pipe(asked)
+    })
+    await once(proxy.listen(0, '127.0.0.1'), 'listening')
+    undone.push(async () => {
+      proxy.closeAllConnections()
+      await new Promise((resolve) => proxy.close(resolve))
+    })
+    const { port: proxied } = proxy.address() as AddressInfo
+    await browse(`http://127.0.0.1:${proxied}/ops/corelane/${hash}`)
+    const pause = "document.querySelector('#lanes button')"
+    await browser.until(`${pause} !== null`)
+    await browser.evaluate(`${pause}.click()`)
+    await browser.until(`${pause}.textContent === 'Resume'`)
   })
 
   test('says that the token is missing, and shows no empty tables', async () => {
