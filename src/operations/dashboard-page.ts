@@ -206,7 +206,8 @@ async function profile(index, button) {
   showProfile(taken)
 }
 let profiled
-addEventListener('resize', () => profiled && showProfile(profiled))
+// A scrollbar that comes or goes changes the width, too.
+new ResizeObserver(() => profiled && showProfile(profiled)).observe(at('flames'))
 function showProfile(taken) {
   const { nodes, samples, timeDeltas } = profiled = taken
   const byId = new Map(nodes.map((one) => [one.id, { ...one, self: 0, total: 0, below: [] }]))
