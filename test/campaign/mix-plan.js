@@ -199,6 +199,13 @@ export class MixPlan {
     return this.#shared
   }
 
+  #nestedType() {
+    const random = this.#random
+    // Seldom: a thread that is started anew takes as long as many commands.
+    if (!this.isGentle && random.percent(2)) return 'exit'
+    return random.oneOf(['echo', 'nap', 'fail', 'block'])
+  }
+
   /** A nested command. */
   #nested(depth) {
     const random = this.#random
@@ -207,7 +214,7 @@ export class MixPlan {
       lane: random.oneOf(LANES),
       ...(depth > 0 && random.percent(30)
         ? { type: 'call', payload: this.#nested(depth - 1) }
-        : { type: random.oneOf(['echo', 'nap', 'fail', 'block']), payload: 3 }),
+        : { type: this.#nestedType(), payload: 3 }),
       options: {
         ...maybe(this.isKeyed ? 30 : 0, { key: random.oneOf(KEYS) }),
         ...maybe(20, { group: random.oneOf(GROUPS) }),

@@ -224,10 +224,17 @@ export class MixRound {
       this.#track('stream', this.#read(stream, 30), isRight)
     })
     add(10, () => {
-      const options = { concurrency: random.between(1, 8), settle: random.percent(50) }
+      const ordered = random.percent(70)
+      const settle = random.percent(50)
+      const more = random.percent(50) ? plan.command() : {}
+      const options = { ...more, concurrency: random.between(1, 8), ordered, settle }
       const type = random.oneOf(['echo', 'nap', 'fail'])
       const payloads = Array.from({ length: 20 }, (_, i) => i)
-      const isRight = (values) => values.every((value, i) => (value.input ?? value) === i)
+      const inputsOf = (values) => values.map((value) => value.input ?? value)
+      const isRight = (values) =>
+        ordered
+          ? inputsOf(values).every((input, i) => input === i)
+          : new Set(inputsOf(values)).size === values.length
       this.#track('map', this.#read(manager.map(lane(), type, payloads, options), 10), isRight)
     })
     add(5, () => {
@@ -268,7 +275,8 @@ export class MixRound {
       change(this.#slots, slots, (narrow) => narrow.setConcurrency(slots))
     })
     add(2, () => {
-      const terms = { limit: random.between(5, 55), windowMs: random.oneOf([20, 50]) }
+      const limit = random.percent(20) ? 1 : random.between(5, 55)
+      const terms = { limit, windowMs: random.oneOf([20, 50]) }
       const value = { ...this.#options.lanes.narrow.rateLimit, ...terms }
       change(this.#rates, value, (narrow) => narrow.setRateLimit(terms))
     })
