@@ -21,7 +21,7 @@ const filesWith = (text: RegExp, folders: readonly string[]) =>
 const MOCKING = filesWith(/^vi\.mock\(/m, FOLDERS)
 
 /** Files whose tests measure, or compare what threads do beside each other. */
-const ALONE = ['test/integration/{bench-smoke,handler-speed,idle,lanes-rates,placement}.test.ts']
+const ALONE = ['test/integration/{handler-speed,idle,lanes-rates,placement}.test.ts']
 
 /** Tests of what a process has once: its listeners, memory, globals and hooks. */
 const OWN_PROCESS = filesWith(
