@@ -1,6 +1,6 @@
 // Vitest: tests run file by file, in processes that go on to the next file, so that each loads what
 // is tested once. Pure tests come first. Those that start threads or processes follow: most wait
-// more than they compute, so three files run at a time; then those that must not be disturbed, one
+// more than they compute, so four files run at a time; then those that must not be disturbed, one
 // after the other. Files that look at their process, measure or replace modules have their own.
 
 import { readdirSync, readFileSync } from 'node:fs'
@@ -45,16 +45,16 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'pure', include: [PURE], exclude: MOCKING, isolate: false },
+        test: { name: 'pure', include: [PURE], exclude: MOCKING, isolate: false, maxWorkers: 2 },
       },
-      { extends: true, test: { name: 'mocking', include: MOCKING } },
+      { extends: true, test: { name: 'mocking', include: MOCKING, maxWorkers: 2 } },
       {
         extends: true,
         test: {
           name: 'processes',
           include: OWN_PROCESS,
           exclude: EXCLUDED,
-          maxWorkers: 3,
+          maxWorkers: 4,
           sequence: { groupOrder: 1 },
         },
       },
@@ -66,7 +66,7 @@ export default defineConfig({
           exclude: [...EXCLUDED, ...OWN_PROCESS],
           isolate: false,
           setupFiles: ['test/support/fresh-modules.ts'],
-          maxWorkers: 3,
+          maxWorkers: 4,
           sequence: { groupOrder: 1 },
         },
       },
