@@ -436,7 +436,7 @@ LEASE_CASES.where({ ...OWNED, numPartitions: 4 })({
     const { surplus: due } = await two.ownership!.heartbeat()
     assert.ok(due.length > 0, 'it is given partitions again')
   },
-  async 'of what a worker alone owns it is given no more once it gives it up'(stage, queue) {
+  async 'a worker alone owns each partition, and gets nothing of one it gave up'(stage, queue) {
     stage.kill(queue)
     const { owned, surplus } = await queue.ownership!.heartbeat()
     assert.deepEqual([owned.toSorted(), surplus], [[0, 1, 2, 3], []])
